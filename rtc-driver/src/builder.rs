@@ -1,0 +1,131 @@
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::RTCConfiguration;
+use tracing::{debug, warn};
+
+use crate::gather::{Interface, Plan};
+use crate::{Driver, Error, PeerConnection, Runtime, Timer};
+
+/// Makes a peer connection with its sockets on a runtime.
+///
+/// By default every address of every interface gets a UDP socket, IPv4 and IPv6, loopback excepted.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<R> {
+    runtime: R,
+    configuration: RTCConfiguration,
+    plan: Plan,
+    send_limit: Option<usize>,
+}
+
+impl<R: Runtime> Builder<R> {
+    /// The defaults of everything.
+    pub fn new(runtime: R) -> Self {
+        Self {
+            runtime,
+            configuration: RTCConfiguration::default(),
+            plan: Plan::default(),
+            send_limit: None,
+        }
+    }
+
+    /// Servers, certificates, policies and settings.
+    pub fn with_configuration(mut self, configuration: RTCConfiguration) -> Self {
+        self.configuration = configuration;
+        self
+    }
+
+    /// A UDP socket at this address, instead of one at each interface address; may be called several
+    /// times. Port 0 takes a free one. `0.0.0.0` and `[::]` stand for every interface address of
+    /// their family.
+    pub fn bind(mut self, addr: SocketAddr) -> Self {
+        self.plan.bind.push(addr);
+        self
+    }
+
+    /// Whether loopback addresses are among the interface addresses; they are of use only between
+    /// processes of one machine. Default `false`.
+    pub fn with_loopback(mut self, loopback: bool) -> Self {
+        self.plan.loopback = loopback;
+        self
+    }
+
+    /// Uses only the interface addresses for which `filter` is true.
+    pub fn with_interface_filter(
+        mut self,
+        filter: impl Fn(&Interface) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.plan.filter = Some(Box::new(filter));
+        self
+    }
+
+    /// Takes free ports from this range only, for firewalls.
+    pub fn with_port_range(mut self, ports: RangeInclusive<u16>) -> Self {
+        self.plan.ports = Some(ports);
+        self
+    }
+
+    /// Size that each socket asks for its receive buffer, bytes; `None` leaves the system's default.
+    /// Systems give less where they have a limit. Default 2 MiB.
+    pub fn with_receive_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.plan.receive_buffer = bytes.into();
+        self
+    }
+
+    /// The same for the send buffer. Default `None`: a longer queue in the system delays whatever is
+    /// urgent.
+    pub fn with_send_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.plan.send_buffer = bytes.into();
+        self
+    }
+
+    /// Bytes that may wait to be sent in a channel before [`send`](crate::DataChannel::send) waits.
+    /// Default 256 KiB.
+    pub fn with_channel_send_limit(mut self, bytes: usize) -> Self {
+        self.send_limit = Some(bytes);
+        self
+    }
+
+    /// Binds the sockets, makes the connection and spawns its driver.
+    ///
+    /// # Errors
+    /// [`Error::NoInterfaces`], [`Error::AddressInUse`], [`Error::NoFreePort`] or [`Error::Socket`]
+    /// when sockets cannot be had, [`Error::Core`] when the configuration is refused.
+    pub fn build(self) -> Result<PeerConnection, Error> {
+        let runtime = self.runtime.clone();
+        let (connection, driver) = self.build_unspawned()?;
+        runtime.spawn(async move {
+            match driver.await {
+                Ok(()) => debug!("connection closed"),
+                Err(error) => warn!(%error, "driver ended"),
+            }
+        });
+        Ok(connection)
+    }
+
+    /// As [`build`](Self::build), but leaves the driver to the caller.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_unspawned(
+        self,
+    ) -> Result<(PeerConnection, Driver<R::Socket, R::Timer>), Error> {
+        let mut sockets = Vec::new();
+        for socket in self.plan.bind()? {
+            let addr = socket.local_addr();
+            sockets.push(self.runtime.wrap(socket).map_err(|error| Error::Socket {
+                addr: addr.unwrap_or_else(|_| ([0, 0, 0, 0], 0).into()),
+                kind: error.kind(),
+            })?);
+        }
+        let timer = self.runtime.timer();
+        let core = RTCPeerConnection::new(self.configuration.with_now(timer.now()))?;
+        let (connection, driver) = Driver::with_sockets(core, sockets, timer)?;
+        if let Some(bytes) = self.send_limit {
+            connection.set_channel_send_limit(bytes);
+        }
+        Ok((connection, driver))
+    }
+}

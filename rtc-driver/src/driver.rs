@@ -1,0 +1,103 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use rtc::peer_connection::RTCPeerConnection;
+
+use crate::pump::{Progress, Pump, PumpCounters};
+use crate::shared::{Handle, Locked, Phase, Shared, Turn};
+use crate::{DatagramSocket, Error, PeerConnection, Timer};
+
+/// Carries datagrams and time to one connection; to be spawned on the runtime of its sockets.
+///
+/// It ends by itself, with its sockets, once the connection is closed: by
+/// [`close`](PeerConnection::close), by the peer, or because the last handle was dropped. If it is
+/// dropped earlier, handles get [`Error::DriverLost`].
+#[must_use = "a driver does nothing unless it is polled or spawned"]
+pub struct Driver<S: DatagramSocket, T: Timer> {
+    shared: Arc<Shared>,
+    pump: Pump<S>,
+    timer: T,
+    /// Kept for its memory.
+    wakes: Vec<Waker>,
+}
+
+impl<S: DatagramSocket, T: Timer> Driver<S, T> {
+    /// Joins a core with sockets and a timer. The core is told the addresses of the sockets.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] when a socket has no address, [`Error::Core`] when the core does not take
+    /// one.
+    pub fn with_sockets(
+        mut core: RTCPeerConnection,
+        sockets: impl IntoIterator<Item = S>,
+        timer: T,
+    ) -> Result<(PeerConnection, Self), Error> {
+        let pump = Pump::new(sockets).map_err(|error: io::Error| Error::Socket {
+            addr: ([0, 0, 0, 0], 0).into(),
+            kind: error.kind(),
+        })?;
+        for (addr, protocol) in pump.local_addrs() {
+            core.add_local_interface(addr, protocol)?;
+        }
+        let shared = Shared::new(core);
+        let connection = PeerConnection::new(Handle::new(&shared));
+        Ok((connection, Self { shared, pump, timer, wakes: Vec::new() }))
+    }
+
+    /// What the sockets have carried so far.
+    #[must_use]
+    pub fn counters(&self) -> PumpCounters {
+        self.pump.counters()
+    }
+}
+
+impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, pump, timer, wakes } = self.get_mut();
+        let now = timer.now();
+        {
+            let mut state = shared.lock();
+            if let Phase::Ended(result) = &state.phase {
+                return Poll::Ready(result.clone());
+            }
+            // Before anything is looked at: whoever changes the state from now on wakes us again.
+            state.set_driver(cx.waker());
+            state.close_if_flushed(now);
+        }
+        let progress = pump.drive(cx, now, &mut Locked(shared));
+        let turn = shared.lock().settle(now, pump.is_blocked(), wakes);
+        wakes.drain(..).for_each(Waker::wake);
+        let deadline = match turn {
+            Turn::Ended(result) => return Poll::Ready(result),
+            Turn::Again => Some(now),
+            Turn::Until(deadline) => deadline,
+        };
+        if progress == Progress::MoreWork {
+            timer.wake_after_others(cx);
+        } else if let Some(deadline) = deadline
+            && timer.poll_deadline(cx, deadline).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: DatagramSocket, T: Timer> Drop for Driver<S, T> {
+    fn drop(&mut self) {
+        self.shared.lock().end(Err(Error::DriverLost), &mut self.wakes);
+        self.wakes.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl<S: DatagramSocket, T: Timer> fmt::Debug for Driver<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}

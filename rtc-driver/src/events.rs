@@ -1,0 +1,185 @@
+use std::collections::VecDeque;
+use std::mem::discriminant;
+
+use rtc::data_channel::RTCDataChannelId;
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::state::RTCIceGatheringState;
+use rtc::peer_connection::transport::RTCIceCandidate;
+
+/// Events of a connection that wait for a reader, in order. Each goes to one reader.
+///
+/// It is bounded although nobody may ever read: a state change replaces the one before, and beyond
+/// the bound the oldest event is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    queue: VecDeque<Entry>,
+    /// Live streams of candidates and of channels: what they read is not for `next_event`.
+    pub(crate) candidate_readers: usize,
+    pub(crate) channel_readers: usize,
+    incoming: usize,
+    gathering: RTCIceGatheringState,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Event(RTCPeerConnectionEvent),
+    /// The peer opened a channel.
+    Channel(RTCDataChannelId),
+}
+
+impl EventQueue {
+    /// A channel that the peer opened. `false`: too many wait already.
+    #[must_use]
+    pub(crate) fn push_channel(&mut self, id: RTCDataChannelId) -> bool {
+        if self.incoming >= MAX_INCOMING {
+            return false;
+        }
+        self.incoming += 1;
+        self.queue.push_back(Entry::Channel(id));
+        true
+    }
+
+    pub(crate) fn push(&mut self, event: RTCPeerConnectionEvent) {
+        if let RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(state) = &event {
+            self.gathering = *state;
+        }
+        let replaced = self.queue.iter().position(
+            |entry| matches!(entry, Entry::Event(earlier) if replaces(&event, earlier)),
+        );
+        if let Some(index) = replaced {
+            self.queue.remove(index);
+        } else if self.queue.len() - self.incoming >= MAX_EVENTS {
+            let oldest = self.queue.iter().position(|entry| matches!(entry, Entry::Event(_)));
+            oldest.and_then(|index| self.queue.remove(index));
+            self.dropped += 1;
+        }
+        self.queue.push_back(Entry::Event(event));
+    }
+
+    /// The next event that no other live stream reads.
+    pub(crate) fn next_event(&mut self) -> Option<RTCPeerConnectionEvent> {
+        let index = self.queue.iter().position(|entry| match entry {
+            Entry::Channel(_) => self.channel_readers == 0,
+            Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(_)) => {
+                self.candidate_readers == 0
+            }
+            Entry::Event(_) => true,
+        })?;
+        Some(match self.queue.remove(index)? {
+            Entry::Event(event) => event,
+            Entry::Channel(id) => {
+                self.incoming -= 1;
+                RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id))
+            }
+        })
+    }
+
+    pub(crate) fn next_channel(&mut self) -> Option<RTCDataChannelId> {
+        let index = self.queue.iter().position(|entry| matches!(entry, Entry::Channel(_)))?;
+        match self.queue.remove(index)? {
+            Entry::Channel(id) => {
+                self.incoming -= 1;
+                Some(id)
+            }
+            Entry::Event(_) => None,
+        }
+    }
+
+    pub(crate) fn next_candidate(&mut self) -> Option<RTCIceCandidate> {
+        let index = self.queue.iter().position(|entry| {
+            matches!(entry, Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(_)))
+        })?;
+        match self.queue.remove(index)? {
+            Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(event)) => {
+                Some(event.candidate)
+            }
+            Entry::Event(_) | Entry::Channel(_) => None,
+        }
+    }
+
+    /// Gathering came to its end, as far as events were put in here: no candidate follows.
+    pub(crate) fn is_gathered(&self) -> bool {
+        self.gathering == RTCIceGatheringState::Complete
+    }
+}
+
+/// Whether `event` makes one of its kind that nobody has read yet pointless.
+fn replaces(event: &RTCPeerConnectionEvent, earlier: &RTCPeerConnectionEvent) -> bool {
+    use RTCPeerConnectionEvent as E;
+    match (event, earlier) {
+        (E::OnNegotiationNeededEvent, E::OnNegotiationNeededEvent)
+        | (E::OnSignalingStateChangeEvent(_), E::OnSignalingStateChangeEvent(_))
+        | (E::OnIceConnectionStateChangeEvent(_), E::OnIceConnectionStateChangeEvent(_))
+        | (E::OnIceGatheringStateChangeEvent(_), E::OnIceGatheringStateChangeEvent(_))
+        | (E::OnConnectionStateChangeEvent(_), E::OnConnectionStateChangeEvent(_)) => true,
+        (E::OnDataChannel(event), E::OnDataChannel(earlier)) => {
+            discriminant(event) == discriminant(earlier)
+                && event.channel_id() == earlier.channel_id()
+        }
+        _ => false,
+    }
+}
+
+/// Events that wait for a reader. Candidates are the most numerous: two dozen interfaces with a
+/// server-reflexive and a relayed one each still fit.
+const MAX_EVENTS: usize = 128;
+/// Channels of the peer that wait for a reader; more are closed.
+const MAX_INCOMING: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use rtc::peer_connection::event::RTCPeerConnectionEvent as E;
+    use rtc::peer_connection::state::RTCPeerConnectionState as S;
+
+    use super::*;
+
+    fn closed(id: RTCDataChannelId) -> E {
+        E::OnDataChannel(RTCDataChannelEvent::OnClose(id))
+    }
+
+    #[test]
+    fn only_the_latest_state_waits_and_order_is_kept() {
+        let mut queue = EventQueue::default();
+        queue.push(E::OnConnectionStateChangeEvent(S::Connecting));
+        queue.push(closed(1));
+        queue.push(E::OnConnectionStateChangeEvent(S::Connected));
+        assert_eq!(queue.next_event(), Some(closed(1)));
+        assert_eq!(queue.next_event(), Some(E::OnConnectionStateChangeEvent(S::Connected)));
+        assert_eq!(queue.next_event(), None);
+    }
+
+    #[test]
+    fn events_that_nobody_reads_are_bounded_and_channels_are_not_among_the_lost() {
+        let mut queue = EventQueue::default();
+        assert!(queue.push_channel(7));
+        for id in 0..1_000 {
+            queue.push(closed(id));
+        }
+        assert_eq!(queue.queue.len(), MAX_EVENTS + 1);
+        assert_eq!(queue.next_channel(), Some(7));
+        assert_eq!(queue.next_event(), Some(closed(1_000 - MAX_EVENTS as u16)));
+    }
+
+    #[test]
+    fn channels_beyond_the_bound_are_refused() {
+        let mut queue = EventQueue::default();
+        let taken = (0..=MAX_INCOMING as u16).filter(|&id| queue.push_channel(id)).count();
+        assert_eq!(taken, MAX_INCOMING);
+        assert_eq!(queue.next_channel(), Some(0));
+        assert!(queue.push_channel(0));
+    }
+
+    #[test]
+    fn a_channel_goes_to_one_reader() {
+        let mut queue = EventQueue::default();
+        assert!(queue.push_channel(1) && queue.push_channel(2));
+        queue.channel_readers = 1;
+        assert_eq!(queue.next_event(), None);
+        assert_eq!(queue.next_channel(), Some(1));
+        queue.channel_readers = 0;
+        let opened = E::OnDataChannel(RTCDataChannelEvent::OnOpen(2));
+        assert_eq!(queue.next_event(), Some(opened));
+        assert_eq!(queue.next_channel(), None);
+    }
+}

@@ -1,0 +1,66 @@
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::DatagramSocket;
+
+/// Clock and alarm in one, so that a virtual clock replaces both.
+pub trait Timer: Send + 'static {
+    /// The time. Never goes backwards.
+    fn now(&self) -> Instant;
+
+    /// Ready once `now() >= deadline`, judged by the clock; else sets the alarm, if it is not set to
+    /// this deadline already, and registers the waker.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
+
+    /// Has the task polled again soon, after others had their turn. A runtime that looks at its
+    /// sockets only now and then while tasks are ready does that first here: otherwise a sender that
+    /// always has more to send fills the receive buffer of a peer in the same process before that
+    /// peer learns of the first datagram.
+    fn wake_after_others(&mut self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+}
+
+impl<T: Timer + ?Sized> Timer for Box<T> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        (**self).poll_deadline(cx, deadline)
+    }
+
+    fn wake_after_others(&mut self, cx: &mut Context<'_>) {
+        (**self).wake_after_others(cx);
+    }
+}
+
+/// What a runtime gives: sockets, timers, tasks and names.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Its UDP socket.
+    type Socket: DatagramSocket + Unpin;
+    /// Its timer.
+    type Timer: Timer + Unpin;
+
+    /// Makes a bound socket the runtime's.
+    ///
+    /// # Errors
+    /// When the system or the runtime refuses.
+    fn wrap(&self, socket: std::net::UdpSocket) -> io::Result<Self::Socket>;
+
+    /// A new timer.
+    fn timer(&self) -> Self::Timer;
+
+    /// Runs a task until it ends.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+
+    /// The addresses of a host.
+    fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}

@@ -1,0 +1,10 @@
+//! The sending side: messages that wait, and chunks that are out.
+
+mod outstanding;
+mod queue;
+
+pub(crate) use outstanding::{Outstanding, OutgoingChunk};
+pub(crate) use queue::{Lifetime, Phase, Queued, SendQueue};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What a peer connection tells the application.
+
+use crate::data_channel::RTCDataChannelId;
+use crate::media_stream::{MediaStreamId, MediaStreamTrackId, RtpStreamId};
+use crate::peer_connection::state::{
+    RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState, RTCSignalingState,
+};
+use crate::peer_connection::transport::RTCIceCandidate;
+use crate::rtp_transceiver::RTCRtpReceiverId;
+
+/// An event of a peer connection, in the order in which things happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RTCPeerConnectionEvent {
+    /// An offer is needed to bring the peer up to date (webrtc-pc section 4.7).
+    OnNegotiationNeededEvent,
+    /// A local candidate was found; send it to the peer. The last one of a generation is followed by
+    /// [`OnIceGatheringStateChangeEvent`](Self::OnIceGatheringStateChangeEvent) with `Complete`.
+    OnIceCandidateEvent(RTCPeerConnectionIceEvent),
+    /// A STUN or TURN server failed.
+    OnIceCandidateErrorEvent(RTCPeerConnectionIceErrorEvent),
+    /// The offer/answer exchange moved on.
+    OnSignalingStateChangeEvent(RTCSignalingState),
+    /// ICE moved on.
+    OnIceConnectionStateChangeEvent(RTCIceConnectionState),
+    /// Gathering moved on.
+    OnIceGatheringStateChangeEvent(RTCIceGatheringState),
+    /// The connection as a whole moved on.
+    OnConnectionStateChangeEvent(RTCPeerConnectionState),
+    /// Something happened to a data channel.
+    OnDataChannel(RTCDataChannelEvent),
+    /// Something happened to a remote track.
+    OnTrack(RTCTrackEvent),
+}
+
+/// An event of one data channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RTCDataChannelEvent {
+    /// It is open: messages flow. For a channel that the peer made this is the first event.
+    OnOpen(RTCDataChannelId),
+    /// It failed; `OnClose` follows.
+    OnError(RTCDataChannelId),
+    /// The peer began to close it.
+    OnClosing(RTCDataChannelId),
+    /// It is closed in both directions. The handle is valid until this event was polled.
+    OnClose(RTCDataChannelId),
+    /// What waits to be sent fell to the low threshold.
+    OnBufferedAmountLow(RTCDataChannelId),
+    /// What waits to be sent rose above the high threshold.
+    OnBufferedAmountHigh(RTCDataChannelId),
+}
+
+impl RTCDataChannelEvent {
+    /// The channel it is about.
+    #[must_use]
+    pub fn channel_id(&self) -> RTCDataChannelId {
+        match *self {
+            Self::OnOpen(id)
+            | Self::OnError(id)
+            | Self::OnClosing(id)
+            | Self::OnClose(id)
+            | Self::OnBufferedAmountLow(id)
+            | Self::OnBufferedAmountHigh(id) => id,
+        }
+    }
+}
+
+/// An event of one remote track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RTCTrackEvent {
+    /// The track exists: packets flow.
+    OnOpen(RTCTrackEventInit),
+    /// It failed; `OnClose` follows.
+    OnError(MediaStreamTrackId),
+    /// The peer stopped it.
+    OnClosing(MediaStreamTrackId),
+    /// It is gone.
+    OnClose(MediaStreamTrackId),
+}
+
+/// What is known of a remote track when it opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RTCTrackEventInit {
+    /// Its receiver.
+    pub receiver_id: RTCRtpReceiverId,
+    /// The track.
+    pub track_id: MediaStreamTrackId,
+    /// The streams it belongs to.
+    pub stream_ids: Vec<MediaStreamId>,
+    /// The SSRC of its packets.
+    pub ssrc: u32,
+    /// The simulcast layer of its packets.
+    pub rid: Option<RtpStreamId>,
+}
+
+/// A local candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RTCPeerConnectionIceEvent {
+    /// The candidate.
+    pub candidate: RTCIceCandidate,
+    /// URL of the server it was learnt from, empty for host candidates.
+    pub url: String,
+}
+
+/// A failure while gathering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RTCPeerConnectionIceErrorEvent {
+    /// Local address from which the server was asked.
+    pub address: String,
+    /// Local port from which the server was asked.
+    pub port: u16,
+    /// URL of the server.
+    pub url: String,
+    /// STUN error code, or 701 when the server could not be reached.
+    pub error_code: u16,
+    /// The server's reason.
+    pub error_text: String,
+}

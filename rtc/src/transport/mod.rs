@@ -1,0 +1,369 @@
+//! ICE, DTLS and SCTP, one above the other, and the ways through them.
+
+mod demux;
+mod egress;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use rtc_crypto::{Certificate, CryptoProvider, Fingerprint};
+use rtc_dtls::Role as DtlsRole;
+use rtc_ice::{Agent, Candidate, Credentials};
+use rtc_sctp::Association;
+use rtc_shared::{FiveTuple, Protocol, Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+use tracing::{debug, trace};
+
+use self::demux::Class;
+use crate::Error;
+use crate::peer_connection::configuration::SettingEngine;
+use crate::peer_connection::description::DataSection;
+use crate::peer_connection::state::RTCDtlsTransportState;
+
+/// The one transport of a connection.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    provider: &'static CryptoProvider,
+    certificate: Certificate,
+    rng: Rng,
+    pub(crate) ice: Agent,
+    pub(crate) dtls: Option<rtc_dtls::Connection>,
+    pub(crate) sctp: Option<Association>,
+    dtls_state: RTCDtlsTransportState,
+    /// Known from the first answer on.
+    peer: Option<Peer>,
+    /// DTLS datagrams that came before our side was ready: the client may be faster than the answer
+    /// on its way through signalling.
+    early: Vec<BytesMut>,
+    /// Where the last messages of a closed connection go.
+    farewell: Option<FiveTuple>,
+    pub(crate) counters: Counters,
+}
+
+/// What the answer told of the peer.
+#[derive(Clone, Debug)]
+struct Peer {
+    role: DtlsRole,
+    fingerprints: Vec<Fingerprint>,
+    sctp_port: u16,
+}
+
+/// What went over the transport and what was dropped, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Datagrams sent.
+    pub packets_sent: u64,
+    /// Bytes sent, UDP payload.
+    pub bytes_sent: u64,
+    /// Datagrams received, dropped ones included.
+    pub packets_received: u64,
+    /// Bytes received, UDP payload.
+    pub bytes_received: u64,
+    /// Datagrams of no known protocol.
+    pub dropped_unknown: u64,
+    /// DTLS, RTP or RTCP from an address that ICE has not proven.
+    pub dropped_unproven_path: u64,
+    /// DTLS that came too early, beyond what is kept.
+    pub dropped_early: u64,
+    /// RTP and RTCP without a media session.
+    pub dropped_media: u64,
+}
+
+/// What the layers have to tell.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Ice(rtc_ice::Event),
+    DtlsState(RTCDtlsTransportState),
+    DtlsFailed(rtc_dtls::Error),
+    Sctp(rtc_sctp::Event),
+}
+
+impl Transport {
+    pub(crate) fn new(
+        setting: &SettingEngine,
+        relay_only: bool,
+        provider: &'static CryptoProvider,
+        certificate: Certificate,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Result<Self, Error> {
+        let mut ice_config = setting.ice.clone();
+        ice_config.lite = setting.ice_lite;
+        ice_config.relay_only = relay_only;
+        let mut ice = Agent::new(ice_config, provider, rng.fork())
+            .map_err(|error| Error::Operation(error.to_string()))?;
+        // Its clock begins here.
+        let _ = ice.handle_timeout(now);
+        Ok(Self {
+            provider,
+            certificate,
+            rng: rng.fork(),
+            ice,
+            dtls: None,
+            sctp: None,
+            dtls_state: RTCDtlsTransportState::New,
+            peer: None,
+            early: Vec::new(),
+            farewell: None,
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    pub(crate) fn provider(&self) -> &'static CryptoProvider {
+        self.provider
+    }
+
+    pub(crate) fn dtls_state(&self) -> RTCDtlsTransportState {
+        self.dtls_state
+    }
+
+    /// Our DTLS role, once the answer has settled it.
+    pub(crate) fn dtls_role(&self) -> Option<DtlsRole> {
+        self.peer.as_ref().map(|peer| peer.role)
+    }
+
+    /// Adds a host candidate for a bound socket.
+    pub(crate) fn add_host(
+        &mut self,
+        addr: SocketAddr,
+        protocol: TransportProtocol,
+    ) -> Option<Candidate> {
+        self.ice.add_local_candidate(Candidate::host(addr, protocol)).cloned()
+    }
+
+    /// Tells whether a description of the peer fits what is established already.
+    pub(crate) fn check_peer(&self, remote: &DataSection, role: DtlsRole) -> Result<(), Error> {
+        if let Some(peer) = &self.peer {
+            if peer.fingerprints != remote.fingerprints && self.dtls.is_some() {
+                return Err(Error::InvalidModification(
+                    "the fingerprint changed within a DTLS association",
+                ));
+            }
+            if peer.role != role {
+                return Err(Error::InvalidModification(
+                    "the DTLS role changed within a DTLS association",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a description of the peer says of its side.
+    pub(crate) fn set_peer(&mut self, remote: &DataSection, role: DtlsRole) -> Result<(), Error> {
+        self.check_peer(remote, role)?;
+        self.ice.set_remote_lite(remote.lite);
+        self.ice
+            .set_remote_credentials(remote.credentials.clone())
+            .map_err(|error| Error::Operation(error.to_string()))?;
+        self.peer = Some(Peer {
+            role,
+            fingerprints: remote.fingerprints.clone(),
+            sctp_port: remote.sctp_port,
+        });
+        for candidate in &remote.candidates {
+            self.add_remote_candidate(candidate.clone());
+        }
+        if remote.end_of_candidates {
+            self.ice.end_of_remote_candidates();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_remote_candidate(&mut self, candidate: Candidate) {
+        // A candidate that cannot be used is ignored, as W3C asks.
+        if let Err(error) = self.ice.add_remote_candidate(candidate) {
+            debug!(%error, "remote candidate ignored");
+        }
+    }
+
+    /// Begins a new generation of ICE; the path in use goes on until it has one of its own.
+    pub(crate) fn restart_ice(&mut self, credentials: Credentials) -> Result<(), Error> {
+        self.ice
+            .restart_with(credentials)
+            .map_err(|error| Error::Operation(error.to_string()))
+    }
+
+    /// Takes one datagram. The plaintext of DTLS goes on to SCTP, all in the same buffer.
+    pub(crate) fn handle_read(&mut self, message: TaggedBytesMut, setting: &SettingEngine) {
+        let TaggedBytesMut { now, transport, message: datagram } = message;
+        self.counters.packets_received += 1;
+        self.counters.bytes_received += datagram.len() as u64;
+        match demux::classify(&datagram) {
+            Class::Stun => {
+                // Junk and closed agents are the agent's own matter.
+                let _ = self.ice.handle_read(TaggedBytesMut { now, transport, message: datagram });
+            }
+            Class::Dtls => self.handle_dtls(now, &transport, datagram, setting),
+            Class::Rtp | Class::Rtcp => self.counters.dropped_media += 1,
+            Class::Unknown => {
+                trace!(peer = %transport.peer_addr, "datagram of no known protocol");
+                self.counters.dropped_unknown += 1;
+            }
+        }
+    }
+
+    fn handle_dtls(
+        &mut self,
+        now: Instant,
+        transport: &TransportContext,
+        datagram: BytesMut,
+        setting: &SettingEngine,
+    ) {
+        if self.dtls.is_none() || !self.ice.accepts(&transport.five_tuple()) {
+            if self.dtls_state != RTCDtlsTransportState::New
+                && self.dtls_state != RTCDtlsTransportState::Connecting
+            {
+                self.counters.dropped_unproven_path += 1;
+            } else if self.early.len() < MAX_EARLY_DATAGRAMS {
+                // The peer's check may still be on its way while its handshake is here already.
+                self.early.push(datagram);
+            } else {
+                self.counters.dropped_early += 1;
+            }
+            return;
+        }
+        self.feed_dtls(now, datagram, setting);
+    }
+
+    fn feed_dtls(&mut self, now: Instant, datagram: BytesMut, setting: &SettingEngine) {
+        let Some(dtls) = &mut self.dtls else { return };
+        let Self { sctp, peer, rng, .. } = self;
+        dtls.handle_datagram(now, datagram, &mut |packet| {
+            // The peer's first SCTP packet may come in the datagram that ends the handshake.
+            sctp.get_or_insert_with(|| association(peer.as_ref(), setting, now, rng))
+                .handle_packet(now, packet);
+        });
+    }
+
+    /// Lets each layer begin that has what it needs.
+    pub(crate) fn advance(&mut self, now: Instant, setting: &SettingEngine) {
+        let Some(peer) = &self.peer else { return };
+        if self.dtls.is_none()
+            && self.dtls_state == RTCDtlsTransportState::New
+            && self.ice.selected_path().is_some()
+        {
+            let mut config = rtc_dtls::Config::new(self.provider, self.certificate.clone());
+            config.peer_fingerprints = peer.fingerprints.clone();
+            config.srtp_profiles = setting.srtp_profiles.clone();
+            config.cookie_exchange = setting.dtls_cookie_exchange;
+            config.require_extended_master_secret = !setting.allow_missing_extended_master_secret;
+            config.legacy_cbc = setting.dtls_legacy_cbc;
+            config.mtu = setting.mtu;
+            config.initial_rtt = self.ice.round_trip_time();
+            match rtc_dtls::Connection::new(config, peer.role, now, self.rng.fork()) {
+                Ok(dtls) => self.dtls = Some(dtls),
+                Err(error) => {
+                    debug!(%error, "DTLS cannot begin");
+                    self.dtls_state = RTCDtlsTransportState::Failed;
+                    return;
+                }
+            }
+        }
+        if self.dtls.is_some() && !self.early.is_empty() && self.ice.selected_path().is_some() {
+            for datagram in std::mem::take(&mut self.early) {
+                self.feed_dtls(now, datagram, setting);
+            }
+        }
+    }
+
+    /// The next thing that a layer has to tell, lowest layer first.
+    pub(crate) fn poll_event(&mut self, now: Instant, setting: &SettingEngine) -> Option<Event> {
+        if let Some(event) = self.ice.poll_event() {
+            return Some(Event::Ice(event));
+        }
+        self.advance(now, setting);
+        if let Some(dtls) = &mut self.dtls {
+            if let Some(event) = dtls.poll_event() {
+                return Some(match event {
+                    rtc_dtls::Event::Connected => {
+                        let Self { sctp, peer, rng, .. } = self;
+                        sctp.get_or_insert_with(|| association(peer.as_ref(), setting, now, rng))
+                            .connect(now);
+                        self.set_dtls_state(RTCDtlsTransportState::Connected)
+                    }
+                    rtc_dtls::Event::Failed(error) => {
+                        self.dtls_state = RTCDtlsTransportState::Failed;
+                        Event::DtlsFailed(error)
+                    }
+                    _ => self.set_dtls_state(RTCDtlsTransportState::Closed),
+                });
+            }
+            if self.dtls_state == RTCDtlsTransportState::New {
+                return Some(self.set_dtls_state(RTCDtlsTransportState::Connecting));
+            }
+        }
+        self.sctp.as_mut()?.poll_event().map(Event::Sctp)
+    }
+
+    fn set_dtls_state(&mut self, state: RTCDtlsTransportState) -> Event {
+        self.dtls_state = state;
+        Event::DtlsState(state)
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let _ = self.ice.handle_timeout(now);
+        if let Some(dtls) = &mut self.dtls {
+            dtls.handle_timeout(now);
+        }
+        if let Some(sctp) = &mut self.sctp {
+            sctp.handle_timeout(now);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        let dtls = self.dtls.as_ref().and_then(rtc_dtls::Connection::poll_timeout);
+        let sctp = self.sctp.as_ref().and_then(Association::poll_timeout);
+        [self.ice.poll_timeout(), dtls, sctp].into_iter().flatten().min()
+    }
+
+    /// Ends every layer; their last messages are left for `poll_transmit`.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.farewell = self.ice.selected_path();
+        if let Some(sctp) = &mut self.sctp {
+            sctp.abort("the connection was closed");
+        }
+        if self.farewell.is_none() {
+            if let Some(dtls) = &mut self.dtls {
+                dtls.close(now);
+            }
+            self.dtls_state = RTCDtlsTransportState::Closed;
+        }
+        let _ = self.ice.close();
+        self.early = Vec::new();
+    }
+}
+
+fn association(
+    peer: Option<&Peer>,
+    setting: &SettingEngine,
+    now: Instant,
+    rng: &mut Rng,
+) -> Association {
+    let mut config = rtc_sctp::Config::default();
+    config.local_port = LOCAL_SCTP_PORT;
+    config.remote_port = peer.map_or(LOCAL_SCTP_PORT, |peer| peer.sctp_port);
+    let overhead = if setting.dtls_legacy_cbc { DTLS_CBC_OVERHEAD } else { DTLS_OVERHEAD };
+    config.max_packet_size = setting.mtu.saturating_sub(overhead) & !3;
+    config.max_receive_message = setting.max_message_size.get();
+    config.receive_window = setting.sctp_receive_window;
+    config.send_buffer = setting.sctp_send_buffer;
+    config.zero_checksum = setting.sctp_zero_checksum;
+    Association::new(config, now, rng.fork())
+}
+
+/// What our descriptions say (RFC 8841 section 5).
+pub(crate) const LOCAL_SCTP_PORT: u16 = 5000;
+
+/// The most that a DTLS 1.2 record with an AEAD adds: header 13, explicit nonce 8, tag 16.
+const DTLS_OVERHEAD: usize = 37;
+
+/// The same for AES-CBC-SHA: header 13, IV 16, MAC 20, padding 16.
+const DTLS_CBC_OVERHEAD: usize = 65;
+
+/// A flight of two datagrams (a ClientHello with a post-quantum key share), sent five times.
+const MAX_EARLY_DATAGRAMS: usize = 10;

@@ -1,0 +1,130 @@
+//! The project's own agent against itself, Chromium and aiortc, in both roles.
+//!
+//! `tests/interop/setup.sh` installs the foreign stacks. Without them their half is skipped with a
+//! message, or fails when `RTC_REQUIRE_INTEROP=1` is set.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rtc_interop::args::Case;
+use rtc_interop::runner::{self, Judgement, Outcome, Pairing, Peer, Toolbox};
+
+/// Enough for a loaded machine; a healthy run takes a fraction.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn toolbox() -> Toolbox {
+    Toolbox::new(
+        PathBuf::from(env!("CARGO_BIN_EXE_interop")),
+        PathBuf::from(env!("CARGO_BIN_EXE_interop-chromium")),
+    )
+}
+
+fn rtc() -> Peer {
+    Peer::Rtc { runtime: None }
+}
+
+/// Runs the cases one after the other and panics with all that failed. What one side lacks is
+/// printed and does not fail.
+async fn run(offer: &Peer, answer: &Peer, cases: &[Case]) {
+    let mut failures = Vec::new();
+    for &case in cases {
+        let pairing = Pairing {
+            offer: offer.clone(),
+            answer: answer.clone(),
+            case,
+            round: 0,
+            timeout: TIMEOUT,
+            offer_args: settings(case),
+            answer_args: settings(case),
+        };
+        let outcome = runner::run(&toolbox(), pairing)
+            .await
+            .expect("the logs can be written");
+        let Outcome {
+            judgement,
+            reason,
+            logs,
+            elapsed,
+            ..
+        } = outcome;
+        let reason = reason.unwrap_or_default();
+        println!("{case}: {offer} to {answer}: {judgement} in {elapsed:.1?} {reason}");
+        if judgement == Judgement::Failed {
+            failures.push(format!("{case}: {reason} (see {})", logs.display()));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{offer} to {answer}:\n{}",
+        failures.join("\n")
+    );
+}
+
+/// The agents have no media of their own to show in their statistics.
+fn settings(case: Case) -> Vec<String> {
+    match case {
+        Case::Stats => vec!["--set".to_owned(), "media=false".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a foreign stack is there. When it is not, the test is skipped or fails.
+fn installed(name: &str, there: bool) -> bool {
+    if !there {
+        let message = format!("{name} is not installed (tests/interop/setup.sh does it)");
+        let required = std::env::var("RTC_REQUIRE_INTEROP").is_ok_and(|value| value == "1");
+        assert!(!required, "{message}");
+        println!("SKIPPED: {message}");
+    }
+    there
+}
+
+fn has_chromium() -> bool {
+    let status = Command::new(env!("CARGO_BIN_EXE_interop-chromium"))
+        .arg("--probe")
+        .status();
+    installed("Chromium", status.is_ok_and(|status| status.success()))
+}
+
+fn has_aiortc() -> bool {
+    let python = toolbox().python;
+    let works = |python: &Path| {
+        let status = Command::new(python).args(["-c", "import aiortc"]).status();
+        status.is_ok_and(|status| status.success())
+    };
+    installed("aiortc", python.exists() && works(&python))
+}
+
+#[tokio::test]
+async fn rtc_with_itself() {
+    run(&rtc(), &rtc(), &Case::OF_DATA).await;
+}
+
+#[tokio::test]
+async fn rtc_offers_to_chromium() {
+    if has_chromium() {
+        run(&rtc(), &Peer::Chromium, &Case::OF_DATA).await;
+    }
+}
+
+#[tokio::test]
+async fn chromium_offers_to_rtc() {
+    if has_chromium() {
+        run(&Peer::Chromium, &rtc(), &Case::OF_DATA).await;
+    }
+}
+
+#[tokio::test]
+async fn rtc_offers_to_aiortc() {
+    if has_aiortc() {
+        run(&rtc(), &Peer::Aiortc, &Case::OF_DATA).await;
+    }
+}
+
+#[tokio::test]
+async fn aiortc_offers_to_rtc() {
+    if has_aiortc() {
+        run(&Peer::Aiortc, &rtc(), &Case::OF_DATA).await;
+    }
+}

@@ -1,0 +1,12 @@
+//! Integration tests of the whole stack.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking"
+)]
+
+mod dependencies;
+mod simulation;

@@ -1,0 +1,348 @@
+//! Two peer connections over a simulated link.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc::Error;
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::{RTCConfigurationBuilder, SettingEngine};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::sansio::Protocol;
+use rtc::shared::{Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+
+/// What the link does to datagrams.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Probability that a datagram is lost.
+    pub loss: f64,
+    /// Probability that a datagram arrives twice.
+    pub duplication: f64,
+    /// Probability that a datagram takes up to four times the delay.
+    pub reordering: f64,
+    /// Shortest one-way delay.
+    pub delay_min: Duration,
+    /// Longest one-way delay of a datagram that is not reordered.
+    pub delay_max: Duration,
+    /// Longer datagrams (bytes of UDP payload) are lost.
+    pub mtu: usize,
+}
+
+impl Link {
+    /// A link without faults.
+    #[must_use]
+    pub fn perfect() -> Self {
+        Self {
+            loss: 0.0,
+            duplication: 0.0,
+            reordering: 0.0,
+            delay_min: Duration::from_millis(5),
+            delay_max: Duration::from_millis(5),
+            mtu: 1500,
+        }
+    }
+}
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The offerer.
+    A,
+    /// The answerer.
+    B,
+}
+
+impl Side {
+    /// The other side.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// A side with what it has seen.
+#[derive(Debug)]
+pub struct Peer {
+    /// The connection under test.
+    pub connection: RTCPeerConnection,
+    /// Its address on the link.
+    pub addr: SocketAddr,
+    /// Everything it told, in order.
+    pub events: Vec<RTCPeerConnectionEvent>,
+    /// Every message it received, in order.
+    pub messages: Vec<RTCMessage>,
+    /// While set, messages are left unread.
+    pub pause_reading: bool,
+}
+
+impl Peer {
+    /// Channels that were opened, in order.
+    #[must_use]
+    pub fn open_channels(&self) -> Vec<u16> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => Some(*id),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    arrival: Instant,
+    sequence: u64,
+    to: Side,
+    datagram: Vec<u8>,
+}
+
+/// Two peers and the link between them.
+#[derive(Debug)]
+pub struct Simulation {
+    /// The offerer.
+    pub a: Peer,
+    /// The answerer.
+    pub b: Peer,
+    /// What the link does; may be changed at any time.
+    pub link: Link,
+    /// Virtual time.
+    pub now: Instant,
+    /// Virtual time at the start.
+    pub start: Instant,
+    /// Datagrams put on the link.
+    pub sent: u64,
+    rng: Rng,
+    flights: BinaryHeap<Reverse<Flight>>,
+    sequence: u64,
+}
+
+impl Simulation {
+    /// Two peers with default settings.
+    ///
+    /// # Errors
+    /// When a connection cannot be made.
+    pub fn new(seed: u64, link: Link) -> Result<Self, Error> {
+        Self::with_settings(seed, link, SettingEngine::default(), SettingEngine::default())
+    }
+
+    /// Two peers with settings of their own.
+    ///
+    /// # Errors
+    /// When a connection cannot be made.
+    pub fn with_settings(
+        seed: u64,
+        link: Link,
+        a: SettingEngine,
+        b: SettingEngine,
+    ) -> Result<Self, Error> {
+        let mut bytes = [0; 32];
+        for (to, from) in bytes.iter_mut().zip(seed.to_be_bytes()) {
+            *to = from;
+        }
+        let mut rng = Rng::from_seed(bytes);
+        // Any instant will do, only differences count.
+        let start = Instant::now();
+        let mut peer = |setting: SettingEngine, last: u8| -> Result<Peer, Error> {
+            let addr = SocketAddr::from(([10, 0, 0, last], 5000));
+            let configuration = RTCConfigurationBuilder::new()
+                .with_seed(rng.array())
+                .with_now(start)
+                .with_setting_engine(setting)
+                .build();
+            let mut connection = RTCPeerConnection::new(configuration)?;
+            connection.add_local_interface(addr, TransportProtocol::UDP)?;
+            Ok(Peer {
+                connection,
+                addr,
+                events: Vec::new(),
+                messages: Vec::new(),
+                pause_reading: false,
+            })
+        };
+        let (a, b) = (peer(a, 1)?, peer(b, 2)?);
+        Ok(Self {
+            a,
+            b,
+            link,
+            now: start,
+            start,
+            sent: 0,
+            rng,
+            flights: BinaryHeap::new(),
+            sequence: 0,
+        })
+    }
+
+    /// One side.
+    pub fn peer(&mut self, side: Side) -> &mut Peer {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    /// A whole offer/answer exchange with candidates inside, A offering.
+    ///
+    /// # Errors
+    /// When a description is refused.
+    pub fn negotiate(&mut self) -> Result<(), Error> {
+        self.negotiate_from(Side::A)
+    }
+
+    /// A whole offer/answer exchange with candidates inside.
+    ///
+    /// # Errors
+    /// When a description is refused.
+    pub fn negotiate_from(&mut self, offerer: Side) -> Result<(), Error> {
+        let answerer = offerer.other();
+        let connection = &mut self.peer(offerer).connection;
+        let offer = connection.create_offer(None)?;
+        connection.set_local_description(offer)?;
+        let offer = local_description(connection)?;
+        let connection = &mut self.peer(answerer).connection;
+        connection.set_remote_description(offer)?;
+        let answer = connection.create_answer(None)?;
+        connection.set_local_description(answer)?;
+        let answer = local_description(connection)?;
+        self.peer(offerer).connection.set_remote_description(answer)
+    }
+
+    /// Runs until `done` says so or virtual time has moved by `limit`; tells whether it was done.
+    pub fn run(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now + limit;
+        loop {
+            self.drain(Side::A);
+            self.drain(Side::B);
+            if done(self) {
+                return true;
+            }
+            // The application may have written something just now.
+            self.drain(Side::A);
+            self.drain(Side::B);
+            let arrival = self.flights.peek().map(|Reverse(flight)| flight.arrival);
+            let timeouts =
+                [self.a.connection.poll_timeout(), self.b.connection.poll_timeout()];
+            let next = [arrival].into_iter().chain(timeouts).flatten().min();
+            let Some(next) = next else { return false };
+            if next > end {
+                self.now = end;
+                return false;
+            }
+            self.now = self.now.max(next);
+            self.deliver();
+            for side in [Side::A, Side::B] {
+                let now = self.now;
+                let connection = &mut self.peer(side).connection;
+                if connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                    let handled = connection.handle_timeout(now);
+                    debug_assert!(handled.is_ok());
+                    let next = connection.poll_timeout();
+                    assert!(
+                        next.is_none_or(|next| next > now),
+                        "the next deadline lies after the one that was handled"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Runs until both sides are connected; tells whether they are.
+    pub fn connect(&mut self, limit: Duration) -> bool {
+        self.run(limit, |sim| {
+            [&sim.a, &sim.b].into_iter().all(|peer| {
+                peer.connection.connection_state() == RTCPeerConnectionState::Connected
+            })
+        })
+    }
+
+    fn drain(&mut self, side: Side) {
+        let now = self.now;
+        let batch = 1 + self.rng.below(16) as usize;
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let peer = self.peer(side);
+            let Some(transmit) = peer.connection.poll_transmit(now, batch, &mut buffer) else {
+                break;
+            };
+            assert_eq!(transmit.size, buffer.len());
+            let to = self.peer(side.other()).addr;
+            let from = self.peer(side).addr;
+            if transmit.transport.peer_addr != to || transmit.transport.local_addr != from {
+                continue;
+            }
+            let segment = transmit.segment_size.unwrap_or(transmit.size);
+            for datagram in buffer.chunks(segment) {
+                self.send(side.other(), datagram);
+            }
+        }
+        let peer = self.peer(side);
+        while let Some(event) = peer.connection.poll_event() {
+            peer.events.push(event);
+        }
+        while !peer.pause_reading && let Some(message) = peer.connection.poll_read() {
+            peer.messages.push(message);
+        }
+    }
+
+    fn send(&mut self, to: Side, datagram: &[u8]) {
+        self.sent += 1;
+        if datagram.len() > self.link.mtu || self.rng.unit() < self.link.loss {
+            return;
+        }
+        let copies = if self.rng.unit() < self.link.duplication { 2 } else { 1 };
+        for _ in 0..copies {
+            let spread = self.link.delay_max.saturating_sub(self.link.delay_min);
+            let mut delay = self.link.delay_min + spread.mul_f64(self.rng.unit());
+            if self.rng.unit() < self.link.reordering {
+                delay += self.link.delay_max.mul_f64(3.0 * self.rng.unit());
+            }
+            self.sequence += 1;
+            self.flights.push(Reverse(Flight {
+                arrival: self.now + delay,
+                sequence: self.sequence,
+                to,
+                datagram: datagram.to_vec(),
+            }));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let now = self.now;
+        let mut batches = [Vec::new(), Vec::new()];
+        while self.flights.peek().is_some_and(|Reverse(flight)| flight.arrival <= now) {
+            let Some(Reverse(flight)) = self.flights.pop() else { break };
+            let (from, to) = (self.peer(flight.to.other()).addr, self.peer(flight.to).addr);
+            let [a, b] = &mut batches;
+            let batch = if flight.to == Side::A { a } else { b };
+            batch.push(TaggedBytesMut {
+                now,
+                transport: TransportContext {
+                    local_addr: to,
+                    peer_addr: from,
+                    transport_protocol: TransportProtocol::UDP,
+                    ecn: None,
+                },
+                message: BytesMut::from(&flight.datagram[..]),
+            });
+        }
+        let [mut a, mut b] = batches;
+        self.a.connection.handle_read_batch(&mut a);
+        self.b.connection.handle_read_batch(&mut b);
+    }
+}
+
+fn local_description(connection: &RTCPeerConnection) -> Result<RTCSessionDescription, Error> {
+    connection
+        .local_description()
+        .ok_or(Error::InvalidState("there is no local description"))
+}
