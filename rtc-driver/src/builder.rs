@@ -20,6 +20,9 @@ pub struct Builder<R> {
     send_limit: Option<usize>,
 }
 
+/// The driver of a connection on the runtime `R`.
+pub type DriverOn<R> = Driver<<R as Runtime>::Socket, <R as Runtime>::Timer>;
+
 impl<R: Runtime> Builder<R> {
     /// The defaults of everything.
     pub fn new(runtime: R) -> Self {
@@ -109,9 +112,7 @@ impl<R: Runtime> Builder<R> {
     ///
     /// # Errors
     /// As [`build`](Self::build).
-    pub fn build_unspawned(
-        self,
-    ) -> Result<(PeerConnection, Driver<R::Socket, R::Timer>), Error> {
+    pub fn build_unspawned(self) -> Result<(PeerConnection, DriverOn<R>), Error> {
         let mut sockets = Vec::new();
         for socket in self.plan.bind()? {
             let addr = socket.local_addr();

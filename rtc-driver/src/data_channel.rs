@@ -61,7 +61,11 @@ impl DataChannel {
     ///
     /// Dropped before it is ready, the message is not sent.
     pub fn send(&self, message: impl Into<DataChannelMessage>) -> Sending<'_> {
-        Sending { channel: self, message: Some(message.into()), key: Key::default() }
+        Sending {
+            channel: self,
+            message: Some(message.into()),
+            key: Key::default(),
+        }
     }
 
     /// Sends a message if there is room.
@@ -109,7 +113,7 @@ impl DataChannel {
     /// [`Error::Closed`], [`Error::DriverLost`].
     pub async fn buffered_amount_low(&self) -> Result<(), Error> {
         let threshold = self.view(0, |channel| channel.buffered_amount_low_threshold());
-        self.writable(Some(threshold as usize)).await
+        self.writable(Some(threshold)).await
     }
 
     fn writable(
@@ -129,8 +133,9 @@ impl DataChannel {
 
     /// Sets what [`buffered_amount_low`](Self::buffered_amount_low) waits for, bytes; initially 0.
     pub fn set_buffered_amount_low_threshold(&self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.view((), |channel| channel.set_buffered_amount_low_threshold(bytes));
+        self.view((), |channel| {
+            channel.set_buffered_amount_low_threshold(bytes)
+        });
     }
 
     /// The largest message that the peer takes, bytes.
@@ -148,13 +153,17 @@ impl DataChannel {
     /// Its name.
     #[must_use]
     pub fn label(&self) -> String {
-        self.parameters().map(|parameters| parameters.label).unwrap_or_default()
+        self.parameters()
+            .map(|parameters| parameters.label)
+            .unwrap_or_default()
     }
 
     /// Name of its subprotocol.
     #[must_use]
     pub fn protocol(&self) -> String {
-        self.parameters().map(|parameters| parameters.protocol).unwrap_or_default()
+        self.parameters()
+            .map(|parameters| parameters.protocol)
+            .unwrap_or_default()
     }
 
     /// Label, protocol and reliability; `None` once the channel is forgotten.
@@ -181,7 +190,10 @@ impl DataChannel {
         self.handle.with(|state| {
             state.nudge = true;
             // Err says that it is closed already.
-            let _ = state.core.data_channel(self.id).map(|mut channel| channel.close());
+            let _ = state
+                .core
+                .data_channel(self.id)
+                .map(|mut channel| channel.close());
         });
     }
 
@@ -192,10 +204,11 @@ impl DataChannel {
     }
 
     fn view<R>(&self, gone: R, f: impl FnOnce(&mut RTCDataChannel<'_>) -> R) -> R {
-        self.handle.with(|state| match state.core.data_channel(self.id) {
-            Some(mut channel) => f(&mut channel),
-            None => gone,
-        })
+        self.handle
+            .with(|state| match state.core.data_channel(self.id) {
+                Some(mut channel) => f(&mut channel),
+                None => gone,
+            })
     }
 
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
@@ -204,7 +217,9 @@ impl DataChannel {
         }
         let (id, pending) = (self.id, &mut self.pending);
         let place = Place::Write(id);
-        poll_step(&self.handle, place, &mut self.write_key, cx, |state| state.send(id, pending))
+        poll_step(&self.handle, place, &mut self.write_key, cx, |state| {
+            state.send(id, pending)
+        })
     }
 }
 
@@ -226,7 +241,9 @@ impl Drop for DataChannel {
 
 impl fmt::Debug for DataChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataChannel").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("DataChannel")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,7 +254,9 @@ impl Stream for DataChannel {
         let this = self.get_mut();
         let (id, seen) = (this.id, this.failure_seen.get_mut());
         let place = Place::Read(id);
-        poll_step(&this.handle, place, &mut this.read_key, cx, |state| state.read(id, seen))
+        poll_step(&this.handle, place, &mut this.read_key, cx, |state| {
+            state.read(id, seen)
+        })
     }
 }
 
@@ -304,9 +323,15 @@ impl Future for Sending<'_> {
     type Output = Result<(), SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { channel, message, key } = self.get_mut();
+        let Self {
+            channel,
+            message,
+            key,
+        } = self.get_mut();
         let id = channel.id;
-        poll_step(&channel.handle, Place::Write(id), key, cx, |state| state.send(id, message))
+        poll_step(&channel.handle, Place::Write(id), key, cx, |state| {
+            state.send(id, message)
+        })
     }
 }
 
@@ -314,7 +339,9 @@ impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if self.key.is_set() {
             let place = Place::Write(self.channel.id);
-            self.channel.handle.with(|state| forget(state, place, &mut self.key));
+            self.channel
+                .handle
+                .with(|state| forget(state, place, &mut self.key));
         }
     }
 }

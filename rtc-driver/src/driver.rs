@@ -45,7 +45,15 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
         }
         let shared = Shared::new(core);
         let connection = PeerConnection::new(Handle::new(&shared));
-        Ok((connection, Self { shared, pump, timer, wakes: Vec::new() }))
+        Ok((
+            connection,
+            Self {
+                shared,
+                pump,
+                timer,
+                wakes: Vec::new(),
+            },
+        ))
     }
 
     /// What the sockets have carried so far.
@@ -59,7 +67,12 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
     type Output = Result<(), Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, pump, timer, wakes } = self.get_mut();
+        let Self {
+            shared,
+            pump,
+            timer,
+            wakes,
+        } = self.get_mut();
         let now = timer.now();
         {
             let mut state = shared.lock();
@@ -91,13 +104,17 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
 
 impl<S: DatagramSocket, T: Timer> Drop for Driver<S, T> {
     fn drop(&mut self) {
-        self.shared.lock().end(Err(Error::DriverLost), &mut self.wakes);
+        self.shared
+            .lock()
+            .end(Err(Error::DriverLost), &mut self.wakes);
         self.wakes.drain(..).for_each(Waker::wake);
     }
 }
 
 impl<S: DatagramSocket, T: Timer> fmt::Debug for Driver<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("counters", &self.counters()).finish_non_exhaustive()
+        f.debug_struct("Driver")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
     }
 }

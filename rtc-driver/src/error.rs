@@ -89,9 +89,10 @@ impl From<SendError> for Error {
         match error {
             SendError::Closed => Self::Closed,
             SendError::DriverLost => Self::DriverLost,
-            SendError::TooLarge { max } => {
-                Self::Core(rtc::Error::MessageTooLarge { size: max.saturating_add(1), max })
-            }
+            SendError::TooLarge { max } => Self::Core(rtc::Error::MessageTooLarge {
+                size: max.saturating_add(1),
+                max,
+            }),
             SendError::Refused(error) => Self::Core(error),
         }
     }

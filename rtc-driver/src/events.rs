@@ -44,13 +44,17 @@ impl EventQueue {
         if let RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(state) = &event {
             self.gathering = *state;
         }
-        let replaced = self.queue.iter().position(
-            |entry| matches!(entry, Entry::Event(earlier) if replaces(&event, earlier)),
-        );
+        let replaced = self
+            .queue
+            .iter()
+            .position(|entry| matches!(entry, Entry::Event(earlier) if replaces(&event, earlier)));
         if let Some(index) = replaced {
             self.queue.remove(index);
         } else if self.queue.len() - self.incoming >= MAX_EVENTS {
-            let oldest = self.queue.iter().position(|entry| matches!(entry, Entry::Event(_)));
+            let oldest = self
+                .queue
+                .iter()
+                .position(|entry| matches!(entry, Entry::Event(_)));
             oldest.and_then(|index| self.queue.remove(index));
             self.dropped += 1;
         }
@@ -76,7 +80,10 @@ impl EventQueue {
     }
 
     pub(crate) fn next_channel(&mut self) -> Option<RTCDataChannelId> {
-        let index = self.queue.iter().position(|entry| matches!(entry, Entry::Channel(_)))?;
+        let index = self
+            .queue
+            .iter()
+            .position(|entry| matches!(entry, Entry::Channel(_)))?;
         match self.queue.remove(index)? {
             Entry::Channel(id) => {
                 self.incoming -= 1;
@@ -88,7 +95,10 @@ impl EventQueue {
 
     pub(crate) fn next_candidate(&mut self) -> Option<RTCIceCandidate> {
         let index = self.queue.iter().position(|entry| {
-            matches!(entry, Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(_)))
+            matches!(
+                entry,
+                Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(_))
+            )
         })?;
         match self.queue.remove(index)? {
             Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(event)) => {
@@ -145,7 +155,10 @@ mod tests {
         queue.push(closed(1));
         queue.push(E::OnConnectionStateChangeEvent(S::Connected));
         assert_eq!(queue.next_event(), Some(closed(1)));
-        assert_eq!(queue.next_event(), Some(E::OnConnectionStateChangeEvent(S::Connected)));
+        assert_eq!(
+            queue.next_event(),
+            Some(E::OnConnectionStateChangeEvent(S::Connected))
+        );
         assert_eq!(queue.next_event(), None);
     }
 
@@ -164,7 +177,9 @@ mod tests {
     #[test]
     fn channels_beyond_the_bound_are_refused() {
         let mut queue = EventQueue::default();
-        let taken = (0..=MAX_INCOMING as u16).filter(|&id| queue.push_channel(id)).count();
+        let taken = (0..=MAX_INCOMING as u16)
+            .filter(|&id| queue.push_channel(id))
+            .count();
         assert_eq!(taken, MAX_INCOMING);
         assert_eq!(queue.next_channel(), Some(0));
         assert!(queue.push_channel(0));

@@ -85,7 +85,10 @@ impl Plan {
     ) -> Result<(), Error> {
         let before = sockets.len();
         let mut last_error = Error::NoInterfaces;
-        for interface in self.usable(interfaces).filter(|interface| wanted(interface.ip)) {
+        for interface in self
+            .usable(interfaces)
+            .filter(|interface| wanted(interface.ip))
+        {
             match self.bind_address(SocketAddr::new(interface.ip, port)) {
                 Ok(socket) => sockets.push(socket),
                 // An address can go away between listing and binding, and a new IPv6 address cannot
@@ -97,18 +100,28 @@ impl Plan {
                 }
             }
         }
-        if sockets.len() == before { Err(last_error) } else { Ok(()) }
+        if sockets.len() == before {
+            Err(last_error)
+        } else {
+            Ok(())
+        }
     }
 
     fn usable<'a>(&'a self, interfaces: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
-        interfaces.iter().enumerate().filter_map(|(index, interface)| {
-            let first = !interfaces.iter().take(index).any(|earlier| earlier.ip == interface.ip);
-            let usable = first
-                && (self.loopback || !interface.ip.is_loopback())
-                && is_candidate(interface.ip)
-                && self.filter.as_ref().is_none_or(|filter| filter(interface));
-            usable.then_some(interface)
-        })
+        interfaces
+            .iter()
+            .enumerate()
+            .filter_map(|(index, interface)| {
+                let first = !interfaces
+                    .iter()
+                    .take(index)
+                    .any(|earlier| earlier.ip == interface.ip);
+                let usable = first
+                    && (self.loopback || !interface.ip.is_loopback())
+                    && is_candidate(interface.ip)
+                    && self.filter.as_ref().is_none_or(|filter| filter(interface));
+                usable.then_some(interface)
+            })
     }
 
     fn bind_address(&self, addr: SocketAddr) -> Result<UdpSocket, Error> {
@@ -132,10 +145,18 @@ impl Plan {
                     return Ok(socket);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(Error::Socket { addr, kind: error.kind() }),
+                Err(error) => {
+                    return Err(Error::Socket {
+                        addr,
+                        kind: error.kind(),
+                    });
+                }
             }
         }
-        Err(Error::NoFreePort { addr: addr.ip(), range })
+        Err(Error::NoFreePort {
+            addr: addr.ip(),
+            range,
+        })
     }
 
     fn open(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
@@ -145,7 +166,10 @@ impl Plan {
             socket.set_only_v6(true)?;
         }
         for (size, set) in [
-            (self.receive_buffer, Socket::set_recv_buffer_size as fn(&Socket, usize) -> _),
+            (
+                self.receive_buffer,
+                Socket::set_recv_buffer_size as fn(&Socket, usize) -> _,
+            ),
             (self.send_buffer, Socket::set_send_buffer_size),
         ] {
             if let Some(size) = size
@@ -162,8 +186,7 @@ impl Plan {
 
 /// Every address of every interface of this machine.
 fn interfaces() -> Result<Vec<Interface>, Error> {
-    let interfaces =
-        if_addrs::get_if_addrs().map_err(|error| Error::Interfaces(error.kind()))?;
+    let interfaces = if_addrs::get_if_addrs().map_err(|error| Error::Interfaces(error.kind()))?;
     Ok(interfaces
         .into_iter()
         .map(|interface| Interface {

@@ -22,7 +22,10 @@ pub struct DataChannelIo {
 
 impl DataChannelIo {
     pub(crate) fn new(channel: DataChannel) -> Self {
-        Self { channel, rest: BytesMut::new() }
+        Self {
+            channel,
+            rest: BytesMut::new(),
+        }
     }
 
     /// The channel.
@@ -72,11 +75,15 @@ impl AsyncWrite for DataChannelIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().channel).poll_flush(cx).map_err(io::Error::from)
+        Pin::new(&mut self.get_mut().channel)
+            .poll_flush(cx)
+            .map_err(io::Error::from)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().channel).poll_close(cx).map_err(io::Error::from)
+        Pin::new(&mut self.get_mut().channel)
+            .poll_close(cx)
+            .map_err(io::Error::from)
     }
 }
 

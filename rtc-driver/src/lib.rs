@@ -112,7 +112,7 @@ mod waiters;
 
 pub use rtc;
 
-pub use builder::Builder;
+pub use builder::{Builder, DriverOn};
 pub use data_channel::{DataChannel, DataChannelMessage, Sending};
 pub use driver::Driver;
 pub use error::{Error, SendError, TrySendError};

@@ -239,11 +239,13 @@ impl PeerConnection {
     }
 
     /// The channels that the peer opens, from the first one on that nobody has taken yet.
-    #[must_use]
     pub fn data_channels(&self) -> DataChannels {
         let shared = Arc::clone(self.handle.shared());
         shared.with(|state| state.events.channel_readers += 1);
-        DataChannels { shared, key: Key::default() }
+        DataChannels {
+            shared,
+            key: Key::default(),
+        }
     }
 }
 
@@ -308,18 +310,22 @@ impl PeerConnection {
     /// changed several times meanwhile is given once, with its latest value. While there is a stream
     /// of [`data_channels`](Self::data_channels) or [`ice_candidates`](Self::ice_candidates), what
     /// it gives is not given here.
-    #[must_use]
     pub fn events(&self) -> Events {
-        Events { shared: Arc::clone(self.handle.shared()), key: Key::default() }
+        Events {
+            shared: Arc::clone(self.handle.shared()),
+            key: Key::default(),
+        }
     }
 
     /// Our candidates, to be sent to the peer one by one; ends when all are known. After an ICE
     /// restart a new stream gives the new ones.
-    #[must_use]
     pub fn ice_candidates(&self) -> Candidates {
         let shared = Arc::clone(self.handle.shared());
         shared.with(|state| state.events.candidate_readers += 1);
-        Candidates { shared, key: Key::default() }
+        Candidates {
+            shared,
+            key: Key::default(),
+        }
     }
 
     fn wait<T, F>(&self, look: F) -> Wait<'_, F>
@@ -432,7 +438,8 @@ fn item_or_end<T>(state: &State, item: Option<T>) -> Step<Option<T>> {
 impl Drop for Events {
     fn drop(&mut self) {
         if self.key.is_set() {
-            self.shared.with(|state| forget(state, Place::Connection, &mut self.key));
+            self.shared
+                .with(|state| forget(state, Place::Connection, &mut self.key));
         }
     }
 }

@@ -22,7 +22,7 @@ pub trait CoreAccess {
 }
 
 impl CoreAccess for RTCPeerConnection {
-    fn with<R>(&mut self, f: impl FnOnce(&mut RTCPeerConnection) -> R) -> R {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
         f(self)
     }
 }
@@ -114,14 +114,21 @@ impl<S: DatagramSocket> Pump<S> {
     pub fn add_socket(&mut self, socket: S) -> io::Result<()> {
         let local_addr = socket.local_addr()?;
         let protocol = socket.protocol();
-        self.sockets.push(Entry { socket, local_addr, protocol, failures: 0 });
+        self.sockets.push(Entry {
+            socket,
+            local_addr,
+            protocol,
+            failures: 0,
+        });
         Ok(())
     }
 
     /// The addresses of the sockets, for
     /// [`add_local_interface`](RTCPeerConnection::add_local_interface).
     pub fn local_addrs(&self) -> impl Iterator<Item = (SocketAddr, TransportProtocol)> {
-        self.sockets.iter().map(|entry| (entry.local_addr, entry.protocol))
+        self.sockets
+            .iter()
+            .map(|entry| (entry.local_addr, entry.protocol))
     }
 
     /// The sockets, to register them somewhere.
@@ -201,7 +208,9 @@ impl<S: DatagramSocket> Pump<S> {
         let mut turn = 0;
         while turn < self.sockets.len() && *errors < ERROR_BOUND {
             let index = (self.first + turn) % self.sockets.len();
-            let Some(entry) = self.sockets.get_mut(index) else { break };
+            let Some(entry) = self.sockets.get_mut(index) else {
+                break;
+            };
             let mut meta = [RecvMeta::default(); RECV_BUFFERS];
             match entry.poll_recv(cx, scratch, &mut meta) {
                 Poll::Pending => turn += 1,
@@ -280,8 +289,7 @@ impl<S: DatagramSocket> Pump<S> {
         let (mut rest, mut datagrams, mut failed) = (contents, 0, false);
         while !rest.is_empty() {
             let segments = entry.socket.max_send_segments().max(1);
-            let (batch, later) =
-                rest.split_at(rest.len().min(segment.saturating_mul(segments)));
+            let (batch, later) = rest.split_at(rest.len().min(segment.saturating_mul(segments)));
             let count = batch.len().div_ceil(segment);
             let sent = entry.socket.poll_send(
                 cx,
@@ -310,8 +318,15 @@ impl<S: DatagramSocket> Pump<S> {
                 Poll::Pending => {
                     self.counters.sends_blocked += 1;
                     let segment_size = (rest.len() > segment).then_some(segment);
-                    let transmit = Transmit { transport: path, size: rest.len(), segment_size };
-                    self.blocked = Some(Box::new(Blocked { transmit, contents: rest.into() }));
+                    let transmit = Transmit {
+                        transport: path,
+                        size: rest.len(),
+                        segment_size,
+                    };
+                    self.blocked = Some(Box::new(Blocked {
+                        transmit,
+                        contents: rest.into(),
+                    }));
                     break;
                 }
             }
@@ -398,15 +413,25 @@ impl Scratch {
             filled = later;
             let mut arena = BytesMut::with_capacity(size);
             for (meta, buffer) in group.iter().zip(buffers.by_ref()) {
-                let transport =
-                    TransportContext { peer_addr: meta.peer, ecn: meta.ecn, ..context };
+                let transport = TransportContext {
+                    peer_addr: meta.peer,
+                    ecn: meta.ecn,
+                    ..context
+                };
                 let bytes = buffer.get(..meta.len).unwrap_or_default();
                 for datagram in bytes.chunks(stride(meta)) {
                     arena.extend_from_slice(datagram);
                     // Splitting makes the memory shared, which costs an allocation.
-                    let message =
-                        if count == 1 { std::mem::take(&mut arena) } else { arena.split() };
-                    self.batch.push(TaggedBytesMut { now, transport, message });
+                    let message = if count == 1 {
+                        std::mem::take(&mut arena)
+                    } else {
+                        arena.split()
+                    };
+                    self.batch.push(TaggedBytesMut {
+                        now,
+                        transport,
+                        message,
+                    });
                 }
             }
             total += count;
@@ -420,7 +445,11 @@ impl Scratch {
 }
 
 fn stride(meta: &RecvMeta) -> usize {
-    if meta.stride == 0 { meta.len.max(1) } else { meta.stride }
+    if meta.stride == 0 {
+        meta.len.max(1)
+    } else {
+        meta.stride
+    }
 }
 
 /// Errors that ICMP messages, oversized datagrams and signals cause: they tell of one datagram, or
@@ -457,6 +486,3 @@ const RECV_BUFFERS: usize = 32;
 const RECV_BUFFER: usize = 64 * 1024;
 /// Datagrams that the core gets at once.
 const BATCH: usize = 64;
-
-#[cfg(test)]
-mod tests;

@@ -84,7 +84,10 @@ struct Channel {
 
 impl Shared {
     pub(crate) fn new(core: RTCPeerConnection) -> Arc<Self> {
-        let window = core.get_configuration().setting_engine().sctp_receive_window;
+        let window = core
+            .get_configuration()
+            .setting_engine()
+            .sctp_receive_window;
         Arc::new(Self {
             state: Mutex::new(State {
                 core,
@@ -116,7 +119,9 @@ impl Shared {
                 Err(poisoned) => {
                     self.state.clear_poison();
                     let mut wakes = Vec::new();
-                    poisoned.into_inner().end(Err(Error::DriverLost), &mut wakes);
+                    poisoned
+                        .into_inner()
+                        .end(Err(Error::DriverLost), &mut wakes);
                     wakes.into_iter().for_each(Waker::wake);
                 }
             }
@@ -127,7 +132,11 @@ impl Shared {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
-        let driver = if std::mem::take(&mut state.nudge) { state.driver.take() } else { None };
+        let driver = if std::mem::take(&mut state.nudge) {
+            state.driver.take()
+        } else {
+            None
+        };
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
@@ -152,7 +161,9 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("handles", &self.handles).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("handles", &self.handles)
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,7 +249,11 @@ impl State {
     }
 
     pub(crate) fn set_driver(&mut self, waker: &Waker) {
-        if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
+        if !self
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(waker))
+        {
             self.driver = Some(waker.clone());
         }
         self.read_bytes = 0;
@@ -305,7 +320,10 @@ impl State {
     fn on_event(&mut self, event: RTCPeerConnectionEvent, wakes: &mut Vec<Waker>) {
         match event {
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id))
-                if self.core.data_channel(id).is_some_and(|channel| channel.is_incoming()) =>
+                if self
+                    .core
+                    .data_channel(id)
+                    .is_some_and(|channel| channel.is_incoming()) =>
             {
                 if !self.events.push_channel(id) {
                     self.channels.entry(id).or_default();
@@ -375,7 +393,9 @@ impl State {
     pub(crate) fn is_flushed(&mut self) -> bool {
         self.core.connection_state() != RTCPeerConnectionState::Connected
             || self.channels.keys().all(|&id| {
-                self.core.data_channel(id).is_none_or(|channel| channel.buffered_amount() == 0)
+                self.core
+                    .data_channel(id)
+                    .is_none_or(|channel| channel.buffered_amount() == 0)
             })
     }
 
@@ -397,8 +417,14 @@ impl State {
     fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {
         match place {
             Place::Connection => Some(&mut self.waiting),
-            Place::Read(id) => self.channels.get_mut(&id).map(|channel| &mut channel.readers),
-            Place::Write(id) => self.channels.get_mut(&id).map(|channel| &mut channel.writers),
+            Place::Read(id) => self
+                .channels
+                .get_mut(&id)
+                .map(|channel| &mut channel.readers),
+            Place::Write(id) => self
+                .channels
+                .get_mut(&id)
+                .map(|channel| &mut channel.writers),
         }
     }
 }
@@ -411,7 +437,9 @@ impl State {
     }
 
     pub(crate) fn channel_handle_dropped(&mut self, id: RTCDataChannelId) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         channel.handles = channel.handles.saturating_sub(1);
         if channel.handles > 0 {
             return;
@@ -453,7 +481,9 @@ impl State {
         if channel.buffered_amount() >= limit {
             return Step::Wait(When::Buffered(limit / 2));
         }
-        let Some(taken) = message.take() else { return Step::Done(Ok(())) };
+        let Some(taken) = message.take() else {
+            return Step::Done(Ok(()));
+        };
         let error = match channel.send_message(taken) {
             Ok(()) => {
                 self.nudge = true;

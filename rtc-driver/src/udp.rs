@@ -37,7 +37,9 @@ impl UdpState {
     where
         for<'s> UdpSockRef<'s>: From<&'s S>,
     {
-        Ok(Self { state: UdpSocketState::new(socket.into())? })
+        Ok(Self {
+            state: UdpSocketState::new(socket.into())?,
+        })
     }
 
     /// Receives into up to `bufs.len()` buffers.
@@ -56,7 +58,10 @@ impl UdpState {
         let mut raw = [quinn_udp::RecvMeta::default(); quinn_udp::BATCH_SIZE];
         let wanted = bufs.len().min(meta.len()).min(raw.len());
         let (Some(bufs), Some(raw)) = (bufs.get_mut(..wanted), raw.get_mut(..wanted)) else {
-            return Ok(Received { count: 0, drained: false });
+            return Ok(Received {
+                count: 0,
+                drained: false,
+            });
         };
         let count = self.state.recv(socket.into(), bufs, raw)?;
         for (meta, raw) in meta.iter_mut().zip(raw.iter()).take(count) {
@@ -68,7 +73,10 @@ impl UdpState {
                 local_ip: raw.dst_ip,
             };
         }
-        Ok(Received { count, drained: RECVMMSG && count < wanted })
+        Ok(Received {
+            count,
+            drained: RECVMMSG && count < wanted,
+        })
     }
 
     /// Sends one batch.
@@ -83,14 +91,18 @@ impl UdpState {
     {
         let transmit = Transmit {
             destination: batch.peer,
-            ecn: batch.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
+            ecn: batch
+                .ecn
+                .and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
             contents: batch.contents,
             segment_size: batch.segment_size,
             src_ip: batch.local_ip,
         };
         let segments = self.state.max_gso_segments();
         let result = self.state.try_send(socket.into(), &transmit);
-        let segmented = batch.segment_size.is_some_and(|size| size < batch.contents.len());
+        let segmented = batch
+            .segment_size
+            .is_some_and(|size| size < batch.contents.len());
         if result.is_err() && !segmented && self.state.max_gso_segments() < segments {
             // A destination that cannot be reached gives the same EINVAL as a driver without
             // offloading, and destinations are chosen by peers. A single datagram says nothing

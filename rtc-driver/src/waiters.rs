@@ -74,7 +74,11 @@ impl Waiters {
         if !key.is_set() {
             *key = Key(fresh);
         }
-        self.0.push(Waiter { key: Key(key.0), when, waker: waker.clone() });
+        self.0.push(Waiter {
+            key: Key(key.0),
+            when,
+            waker: waker.clone(),
+        });
     }
 
     pub(crate) fn remove(&mut self, key: &Key) {
@@ -87,7 +91,11 @@ impl Waiters {
     }
 
     pub(crate) fn take_if(&mut self, ready: impl Fn(When) -> bool, wakes: &mut Vec<Waker>) {
-        wakes.extend(self.0.extract_if(.., |waiter| ready(waiter.when)).map(|w| w.waker));
+        wakes.extend(
+            self.0
+                .extract_if(.., |waiter| ready(waiter.when))
+                .map(|w| w.waker),
+        );
     }
 }
 
@@ -133,7 +141,12 @@ impl<'a, F> Wait<'a, F> {
     where
         F: FnMut(&mut State) -> Step<T> + Unpin,
     {
-        Self { shared, place, key: Key::default(), look }
+        Self {
+            shared,
+            place,
+            key: Key::default(),
+            look,
+        }
     }
 }
 
@@ -141,7 +154,12 @@ impl<T, F: FnMut(&mut State) -> Step<T> + Unpin> Future for Wait<'_, F> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Self { shared, place, key, look } = self.get_mut();
+        let Self {
+            shared,
+            place,
+            key,
+            look,
+        } = self.get_mut();
         poll_step(shared, *place, key, cx, look)
     }
 }
@@ -149,7 +167,8 @@ impl<T, F: FnMut(&mut State) -> Step<T> + Unpin> Future for Wait<'_, F> {
 impl<F> Drop for Wait<'_, F> {
     fn drop(&mut self) {
         if self.key.is_set() {
-            self.shared.with(|state| forget(state, self.place, &mut self.key));
+            self.shared
+                .with(|state| forget(state, self.place, &mut self.key));
         }
     }
 }
@@ -177,7 +196,10 @@ mod tests {
         waiters.register(&mut patient, 1, When::Buffered(10), Waker::noop());
         waiters.register(&mut eager, 2, When::Buffered(100), Waker::noop());
         let mut wakes = Vec::new();
-        waiters.take_if(|when| matches!(when, When::Buffered(bytes) if bytes >= 50), &mut wakes);
+        waiters.take_if(
+            |when| matches!(when, When::Buffered(bytes) if bytes >= 50),
+            &mut wakes,
+        );
         assert_eq!((wakes.len(), waiters.0.len()), (1, 1));
         assert_eq!(waiters.0[0].key, patient);
     }

@@ -84,13 +84,17 @@ impl TokioRuntime {
     /// The runtime that this is called on. Where there is none, sockets cannot be made.
     #[must_use]
     pub fn current() -> Self {
-        Self { handle: Handle::try_current().ok() }
+        Self {
+            handle: Handle::try_current().ok(),
+        }
     }
 }
 
 impl From<Handle> for TokioRuntime {
     fn from(handle: Handle) -> Self {
-        Self { handle: Some(handle) }
+        Self {
+            handle: Some(handle),
+        }
     }
 }
 

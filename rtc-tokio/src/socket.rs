@@ -25,7 +25,10 @@ impl TokioSocket {
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         // Makes it non-blocking as well, which tokio relies on.
         let state = UdpState::new(&socket)?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+        })
     }
 }
 

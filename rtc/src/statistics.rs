@@ -264,7 +264,10 @@ impl RTCPeerConnection {
     pub fn get_stats(&self, _selector: StatsSelector) -> RTCStatsReport {
         let mut report = RTCStatsReport::default();
         let timestamp = self.unix_time().as_secs_f64() * 1000.0;
-        let base = |id: &str| RTCStatsBase { id: id.to_owned(), timestamp };
+        let base = |id: &str| RTCStatsBase {
+            id: id.to_owned(),
+            timestamp,
+        };
 
         report.insert(
             "P".to_owned(),
@@ -414,7 +417,10 @@ fn candidate_stats(base: RTCStatsBase, candidate: &Candidate) -> RTCIceCandidate
     RTCIceCandidateStats {
         base,
         transport_id: TRANSPORT_ID.to_owned(),
-        address: candidate.socket_addr().filter(|_| shown).map(|addr| addr.ip().to_string()),
+        address: candidate
+            .socket_addr()
+            .filter(|_| shown)
+            .map(|addr| addr.ip().to_string()),
         port: candidate.port(),
         protocol: match candidate.transport {
             TransportProtocol::UDP => "udp",
@@ -437,7 +443,9 @@ fn base64(bytes: &[u8]) -> String {
     let digit = |value: u32| char::from(ALPHABET.get(value as usize & 63).copied().unwrap_or(b'='));
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let value = chunk.iter().fold(0, |value, byte| value << 8 | u32::from(*byte))
+        let value = chunk
+            .iter()
+            .fold(0, |value, byte| value << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for position in 0..4 {
             if position <= chunk.len() {
@@ -456,7 +464,13 @@ mod tests {
 
     #[test]
     fn base64_matches_the_examples_of_rfc_4648() {
-        let pairs = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        let pairs = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, encoded) in pairs {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }

@@ -9,4 +9,5 @@
 )]
 
 mod dependencies;
+mod negotiation;
 mod simulation;

@@ -122,7 +122,6 @@ impl Error {
             | Self::ReservedLabel
             | Self::ContextTooLong
             | Self::AlertReceived(_) => return None,
-            Self::HandshakeTimeout => AlertDescription::USER_CANCELED,
             Self::Decode(_) => AlertDescription::DECODE_ERROR,
             Self::UnexpectedMessage(_) => AlertDescription::UNEXPECTED_MESSAGE,
             Self::IllegalParameter(_) | Self::Downgrade => AlertDescription::ILLEGAL_PARAMETER,
@@ -132,7 +131,8 @@ impl Error {
             | Self::NoCommonSignatureScheme
             | Self::MissingExtendedMasterSecret
             | Self::Renegotiation
-            | Self::MissingCertificate => AlertDescription::HANDSHAKE_FAILURE,
+            | Self::MissingCertificate
+            | Self::HandshakeTimeout => AlertDescription::HANDSHAKE_FAILURE,
             Self::UnsupportedExtension(_) => AlertDescription::UNSUPPORTED_EXTENSION,
             Self::BadCertificate | Self::FingerprintMismatch => AlertDescription::BAD_CERTIFICATE,
             Self::UnsupportedCertificate => AlertDescription::UNSUPPORTED_CERTIFICATE,

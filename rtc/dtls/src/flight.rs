@@ -64,6 +64,18 @@ impl Flight {
         }
     }
 
+    /// The round-trip time became known: it counts from the flight on that was sent last.
+    pub(crate) fn seed(&mut self, rtt: Duration) {
+        self.seeded = true;
+        self.first_timeout = timeout_of(rtt);
+        if self.timeouts == 0 {
+            self.timeout = self.first_timeout;
+            if let (Some(deadline), Some(sent_at)) = (&mut self.deadline, self.sent_at) {
+                *deadline = sent_at + self.timeout;
+            }
+        }
+    }
+
     /// Drops the last flight, which got through, for a new one. `answers` is the message_seq up to
     /// which the peer's messages are answered by it.
     pub(crate) fn begin(&mut self, now: Instant, answers: u16, awaits_answer: bool) {
@@ -260,6 +272,7 @@ const MIN_FRAGMENT: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     fn flight(start: Instant, length: usize) -> Flight {
         let mut flight = Flight::new(Some(Duration::from_millis(100)));
@@ -285,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_timer_runs_from_the_last_datagram_doubles_and_is_capped() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut flight = flight(start, 100);
         assert_eq!(flight.deadline(), None, "nothing was sent");
         let mut now = start;
@@ -312,7 +325,7 @@ mod tests {
 
     #[test]
     fn after_two_timeouts_datagrams_are_small() {
-        let now = Instant::now();
+        let now = testing::start();
         let mut flight = flight(now, 1500);
         for expected in [vec![1200, 350], vec![1200, 350], vec![548, 548, 479]] {
             assert_eq!(send(&mut flight, now, 1200), expected);
@@ -322,7 +335,7 @@ mod tests {
 
     #[test]
     fn only_a_repetition_of_what_was_answered_repeats_the_flight_and_not_too_often() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut flight = flight(start, 10);
         let later = start + Duration::from_millis(100);
         assert!(!flight.on_repetition(2, later), "not even sent");
@@ -339,8 +352,31 @@ mod tests {
     }
 
     #[test]
+    fn a_late_seed_counts_for_the_flight_that_is_out() {
+        let start = testing::start();
+        let mut flight = Flight::new(None);
+        flight.begin(start, 0, true);
+        flight.push(Epoch::Plain, 1, |_| ());
+        send(&mut flight, start, 1200);
+        flight.seed(Duration::from_millis(1));
+        assert_eq!(
+            flight.deadline(),
+            Some(start + Duration::from_millis(50)),
+            "the floor"
+        );
+        assert!(flight.on_timeout(start + Duration::from_millis(50)));
+        flight.seed(Duration::from_millis(200));
+        send(&mut flight, start, 1200);
+        assert_eq!(
+            flight.deadline(),
+            Some(start + Duration::from_millis(100)),
+            "backed off"
+        );
+    }
+
+    #[test]
     fn without_a_seed_the_round_trip_is_measured() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut flight = Flight::new(None);
         flight.begin(start, 0, true);
         flight.push(Epoch::Plain, 1, |_| ());

@@ -86,9 +86,7 @@ impl Generation {
             && data != primary_id
             && let Some(pair) = primary_id.and_then(|id| self.pair_mut(id))
         {
-            let id = pair.id;
             pair.state = PairState::Waiting;
-            self.trigger(id);
         }
         self.data = data;
     }

@@ -38,9 +38,9 @@
 //! # }
 //! ```
 
+mod elements;
 mod error;
 pub mod extension;
-mod extensions;
 mod header;
 mod packet;
 pub mod sequence;
@@ -49,8 +49,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use elements::{Elements, ExtensionForm, Extensions};
 pub use error::{ExtensionError, ParseError};
-pub use extensions::{Elements, ExtensionForm, Extensions};
 pub use header::Header;
 pub use packet::Packet;
 pub use view::HeaderView;

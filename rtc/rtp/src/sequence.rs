@@ -7,11 +7,11 @@ use rtc_shared::Rng;
 /// The first number is taken as it is; each following one becomes the nearest to the highest up to
 /// now. A number from before the first can be negative.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SequenceUnwrapper {
+pub struct SequenceExtender {
     highest: Option<i64>,
 }
 
-impl SequenceUnwrapper {
+impl SequenceExtender {
     /// One that has seen nothing yet.
     #[must_use]
     pub fn new() -> Self {
@@ -19,7 +19,7 @@ impl SequenceUnwrapper {
     }
 
     /// Extends a number and remembers it if it is the highest.
-    pub fn unwrap(&mut self, sequence_number: u16) -> i64 {
+    pub fn extend(&mut self, sequence_number: u16) -> i64 {
         let extended = self.peek(sequence_number);
         self.highest = Some(
             self.highest
@@ -184,19 +184,19 @@ mod tests {
 
     #[test]
     fn numbers_go_on_across_the_wrap_in_any_order() {
-        let mut unwrapper = SequenceUnwrapper::new();
-        assert_eq!(unwrapper.highest(), None);
+        let mut extender = SequenceExtender::new();
+        assert_eq!(extender.highest(), None);
         let extended: Vec<_> = [65_534, 0, 65_535, 1, 40_000, 30_000]
-            .map(|number| unwrapper.unwrap(number))
+            .map(|number| extender.extend(number))
             .into();
         assert_eq!(extended, [65_534, 65_536, 65_535, 65_537, 40_000, 95_536]);
-        assert_eq!(unwrapper.highest(), Some(95_536));
+        assert_eq!(extender.highest(), Some(95_536));
 
-        let mut unwrapper = SequenceUnwrapper::new();
-        assert_eq!(unwrapper.unwrap(2), 2);
-        assert_eq!(unwrapper.unwrap(65_534), -2);
-        assert_eq!(unwrapper.peek(10), 10);
-        assert_eq!(unwrapper.highest(), Some(2));
+        let mut extender = SequenceExtender::new();
+        assert_eq!(extender.extend(2), 2);
+        assert_eq!(extender.extend(65_534), -2);
+        assert_eq!(extender.peek(10), 10);
+        assert_eq!(extender.highest(), Some(2));
     }
 
     #[test]

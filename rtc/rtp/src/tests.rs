@@ -8,7 +8,7 @@ use crate::extension::{
     Extension, ExtensionKind, ExtensionMap, Mid, PlayoutDelay, RenderResolution, RtpStreamId,
     TransmissionOffset, TransportSequenceNumber, VideoLayersAllocation, VideoOrientation,
 };
-use crate::sequence::SequenceUnwrapper;
+use crate::sequence::SequenceExtender;
 use crate::{ExtensionError, ExtensionForm, Extensions, Header, HeaderView, Packet, ParseError};
 
 mod properties;
@@ -166,7 +166,7 @@ fn captured_streams_are_read_and_written_byte_for_byte() {
         ("pcma", capture!("pcma")),
     ];
     for (name, mut rest) in streams {
-        let mut unwrapper = SequenceUnwrapper::new();
+        let mut extender = SequenceExtender::new();
         let mut timestamps = Vec::new();
         let mut count = 0;
         while let Some((length, tail)) = rest.split_first_chunk::<2>() {
@@ -174,7 +174,7 @@ fn captured_streams_are_read_and_written_byte_for_byte() {
             rest = tail;
             let packet = Packet::parse(BytesMut::from(datagram)).unwrap();
             assert_eq!(packet.header.ssrc, 0x1234_5678, "{name}");
-            let extended = unwrapper.unwrap(packet.header.sequence_number);
+            let extended = extender.extend(packet.header.sequence_number);
             assert_eq!(extended, 65_500 + count, "{name}");
             if timestamps.last() != Some(&packet.header.timestamp) {
                 timestamps.push(packet.header.timestamp);

@@ -32,6 +32,9 @@ pub struct Config {
     pub send_buffer: usize,
     /// The same for one stream. Default 16 MiB.
     pub stream_send_buffer: usize,
+    /// Payload protocol identifier of messages that [`read_control`](crate::Association::read_control)
+    /// gives instead of [`read`](crate::Association::read). Default `None`.
+    pub control_ppid: Option<u32>,
     /// Streams offered in each direction. Default 65535 (ids 0 to 65534).
     pub max_streams: u16,
     /// Offer RFC 9653: packets need no CRC32c since DTLS authenticates them; used when both sides
@@ -88,6 +91,7 @@ impl Default for Config {
             receive_window: 5 * 1024 * 1024,
             send_buffer: 64 * 1024 * 1024,
             stream_send_buffer: 16 * 1024 * 1024,
+            control_ppid: None,
             max_streams: u16::MAX,
             zero_checksum: true,
             initial_window: InitialWindow::Packets(10),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rtc_datachannel::{
     Channel, Incoming, Message, Parameters, PayloadProtocolId, PendingMessages, ReadyState,
     Reliability, Role, StreamIds,
@@ -128,9 +128,9 @@ impl Entry {
             unordered: !self.channel.sends_ordered(),
             reliability: match self.channel.parameters().reliability {
                 Reliability::Reliable => rtc_sctp::Reliability::Reliable,
-                Reliability::MaxRetransmits(count) => rtc_sctp::Reliability::MaxRetransmits(
-                    u16::try_from(count).unwrap_or(u16::MAX),
-                ),
+                Reliability::MaxRetransmits(count) => {
+                    rtc_sctp::Reliability::MaxRetransmits(u16::try_from(count).unwrap_or(u16::MAX))
+                }
                 Reliability::MaxPacketLifeTime(milliseconds) => {
                     rtc_sctp::Reliability::MaxLifetime(Duration::from_millis(milliseconds.into()))
                 }
@@ -141,7 +141,10 @@ impl Entry {
     fn received(&mut self, message: Message) -> RTCDataChannelMessage {
         self.messages_received += 1;
         self.bytes_received += message.data.len() as u64;
-        RTCDataChannelMessage { is_string: message.is_string, data: message.data }
+        RTCDataChannelMessage {
+            is_string: message.is_string,
+            data: message.data,
+        }
     }
 }
 
@@ -211,9 +214,7 @@ impl DataChannels {
                     .map_err(|error| Error::Operation(error.to_string()))?;
                 Channel::negotiated(stream, parameters)
             }
-            None => {
-                Channel::open(parameters).map_err(|error| Error::Type(error.to_string()))?
-            }
+            None => Channel::open(parameters).map_err(|error| Error::Type(error.to_string()))?,
         };
         let id = self.insert(Entry::new(channel, false))?;
         if let Some(stream) = init.negotiated {
@@ -233,7 +234,9 @@ impl DataChannels {
                 return Ok(id);
             }
         }
-        Err(Error::Operation("there are too many data channels".to_owned()))
+        Err(Error::Operation(
+            "there are too many data channels".to_owned(),
+        ))
     }
 
     /// The DTLS role settles which stream ids are ours.
@@ -249,12 +252,15 @@ impl DataChannels {
     /// Takes what the association has to tell; true when it has ended.
     pub(crate) fn on_sctp(&mut self, event: rtc_sctp::Event, transport: &mut Transport) -> bool {
         use rtc_sctp::Event;
-        let Some(sctp) = &mut transport.sctp else { return false };
+        let Some(sctp) = &mut transport.sctp else {
+            return false;
+        };
         match event {
             Event::Connected => {
                 self.connected = true;
                 self.dirty = true;
-                self.streams.set_count(sctp.max_streams());
+                let count = sctp.max_outbound_streams().min(sctp.max_inbound_streams());
+                self.streams.set_count(count);
             }
             Event::StreamsReset { streams } => {
                 for stream in streams {
@@ -268,14 +274,15 @@ impl DataChannels {
             }
             Event::BufferedAmountLow { stream } => {
                 if let Some(id) = self.by_stream.get(&stream).copied() {
-                    self.events.push_back(RTCDataChannelEvent::OnBufferedAmountLow(id));
+                    self.events
+                        .push_back(RTCDataChannelEvent::OnBufferedAmountLow(id));
                     if let Some(entry) = self.channels.get_mut(&id) {
                         entry.above_high = false;
                     }
                     self.set_ready(id);
                 }
             }
-            Event::Writable { stream } | Event::Readable { stream } => {
+            Event::Writable { stream } => {
                 if let Some(id) = self.by_stream.get(&stream).copied() {
                     self.set_ready(id);
                 }
@@ -299,7 +306,10 @@ impl DataChannels {
                 // Cause 12 is the peer's wish, no error.
                 let wished = matches!(
                     reason,
-                    rtc_sctp::AbortReason::ByPeer { cause: USER_INITIATED_ABORT, .. }
+                    rtc_sctp::AbortReason::ByPeer {
+                        cause: USER_INITIATED_ABORT,
+                        ..
+                    }
                 );
                 self.close_all_from(sctp, !wished);
                 return true;
@@ -325,6 +335,11 @@ impl DataChannels {
             self.on_dcep(message.stream, &message.payload, sctp);
         }
         self.hold_unannounced(sctp);
+        while let Some(stream) = sctp.poll_readable() {
+            if let Some(id) = self.by_stream.get(&stream).copied() {
+                self.set_ready(id);
+            }
+        }
         if !std::mem::take(&mut self.dirty) {
             return;
         }
@@ -358,7 +373,9 @@ impl DataChannels {
     }
 
     fn settle_channel(&mut self, id: RTCDataChannelId, sctp: &mut Association) {
-        let Some(entry) = self.channels.get_mut(&id) else { return };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         if self.connected {
             entry.channel.handle_connected();
         }
@@ -399,9 +416,12 @@ impl DataChannels {
     fn on_dcep(&mut self, stream: u16, payload: &[u8], sctp: &mut Association) {
         self.dirty = true;
         if let Some(id) = self.by_stream.get(&stream).copied() {
-            let Some(entry) = self.channels.get_mut(&id) else { return };
-            let incoming =
-                entry.channel.handle_message(PayloadProtocolId::DCEP, BytesMut::from(payload));
+            let Some(entry) = self.channels.get_mut(&id) else {
+                return;
+            };
+            let incoming = entry
+                .channel
+                .handle_message(PayloadProtocolId::DCEP, BytesMut::from(payload));
             if let Some(Incoming::Violation(error)) = incoming {
                 tracing::debug!(%error, stream, "violation of the establishment protocol");
                 self.fail(id);
@@ -435,13 +455,18 @@ impl DataChannels {
             if self.by_stream.contains_key(&stream) {
                 break;
             }
-            let Some(message) = sctp.read_stream(stream) else { break };
-            self.pending.push(stream, PayloadProtocolId(message.ppid), message.payload);
+            let Some(message) = sctp.read_stream(stream) else {
+                break;
+            };
+            self.pending
+                .push(stream, PayloadProtocolId(message.ppid), message.payload);
         }
     }
 
     fn put_in_inbox(&mut self, id: RTCDataChannelId, ppid: PayloadProtocolId, payload: BytesMut) {
-        let Some(entry) = self.channels.get_mut(&id) else { return };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         match entry.channel.handle_message(ppid, payload) {
             Some(Incoming::Message(_)) if entry.discard => {}
             Some(Incoming::Message(message)) => {
@@ -476,7 +501,9 @@ impl DataChannels {
             return;
         };
         self.drain_stream(stream, id, sctp);
-        let Some(entry) = self.channels.get_mut(&id) else { return };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         if entry.channel.state() == ReadyState::Open {
             self.events.push_back(RTCDataChannelEvent::OnClosing(id));
         }
@@ -486,8 +513,12 @@ impl DataChannels {
 
     fn on_outgoing_reset(&mut self, stream: u16, outcome: ResetOutcome) {
         self.dirty = true;
-        let Some(id) = self.by_stream.get(&stream).copied() else { return };
-        let Some(entry) = self.channels.get_mut(&id) else { return };
+        let Some(id) = self.by_stream.get(&stream).copied() else {
+            return;
+        };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         match outcome {
             ResetOutcome::Done => entry.channel.handle_outgoing_reset(),
             // The peer cannot or will not: the channel ends here, its id stays taken.
@@ -517,8 +548,11 @@ impl DataChannels {
 
     /// The association has ended; what had arrived stays readable.
     fn close_all_from(&mut self, sctp: &mut Association, with_error: bool) {
-        let streams: Vec<(u16, RTCDataChannelId)> =
-            self.by_stream.iter().map(|(stream, id)| (*stream, *id)).collect();
+        let streams: Vec<(u16, RTCDataChannelId)> = self
+            .by_stream
+            .iter()
+            .map(|(stream, id)| (*stream, *id))
+            .collect();
         for (stream, id) in streams {
             self.drain_stream(stream, id, sctp);
         }
@@ -546,7 +580,10 @@ impl DataChannels {
     ) -> Result<(), SendMessageError> {
         let refuse = |error, message| Err(SendMessageError { error, message });
         let Some(entry) = self.channels.get_mut(&id) else {
-            return refuse(Error::InvalidState("there is no such data channel"), message);
+            return refuse(
+                Error::InvalidState("there is no such data channel"),
+                message,
+            );
         };
         let (ReadyState::Open, Some(stream), Some(sctp)) =
             (entry.channel.state(), entry.stream(), &mut transport.sctp)
@@ -558,35 +595,22 @@ impl DataChannels {
             let max = self.max_message_size;
             return refuse(Error::MessageTooLarge { size, max }, message);
         }
-        let is_string = message.is_string;
-        let options = entry.send_options();
-        let (ppid, payload) = Message::to_payload(is_string, message.data.freeze());
-        match sctp.send(stream, ppid.0, payload, options) {
-            Ok(()) => {
-                entry.messages_sent += 1;
-                entry.bytes_sent += size as u64;
-                if !entry.above_high && sctp.buffered_amount(stream) > entry.high_threshold {
-                    entry.above_high = true;
-                    self.events.push_back(RTCDataChannelEvent::OnBufferedAmountHigh(id));
-                }
-                Ok(())
-            }
-            Err((error, payload)) => {
-                let data = if size == 0 { Bytes::new() } else { payload };
-                let message = RTCDataChannelMessage { is_string, data: super::bytes_mut(data) };
-                refuse(
-                    match error {
-                        SendError::BufferFull => Error::BufferFull,
-                        SendError::TooLarge { max } => Error::MessageTooLarge { size, max },
-                        SendError::Closed | SendError::StreamClosing => {
-                            Error::InvalidState("the data channel is not open")
-                        }
-                        other => Error::Operation(other.to_string()),
-                    },
-                    message,
-                )
-            }
+        if let Err(error) = sctp.check_send(stream, size.max(1)) {
+            return refuse(send_error(&error, size), message);
         }
+        let options = entry.send_options();
+        let (ppid, payload) = Message::to_payload(message.is_string, message.data.freeze());
+        if let Err(error) = sctp.send(stream, ppid.0, payload, options) {
+            return refuse(send_error(&error, size), RTCDataChannelMessage::default());
+        }
+        entry.messages_sent += 1;
+        entry.bytes_sent += size as u64;
+        if !entry.above_high && sctp.buffered_amount(stream) > entry.high_threshold {
+            entry.above_high = true;
+            self.events
+                .push_back(RTCDataChannelEvent::OnBufferedAmountHigh(id));
+        }
+        Ok(())
     }
 
     /// The next message of any channel, in order of arrival.
@@ -596,7 +620,11 @@ impl DataChannels {
     ) -> Option<(RTCDataChannelId, RTCDataChannelMessage)> {
         if let Some(id) = self.inboxes.front().copied() {
             let announced = self.channels.get(&id).is_some_and(|entry| entry.announced);
-            return if announced { Some((id, self.read_inbox(id)?)) } else { None };
+            return if announced {
+                Some((id, self.read_inbox(id)?))
+            } else {
+                None
+            };
         }
         let sctp = transport.sctp.as_mut()?;
         loop {
@@ -646,7 +674,10 @@ impl DataChannels {
         message: rtc_sctp::Message,
     ) -> Option<RTCDataChannelMessage> {
         let entry = self.channels.get_mut(&id)?;
-        match entry.channel.handle_message(PayloadProtocolId(message.ppid), message.payload) {
+        match entry
+            .channel
+            .handle_message(PayloadProtocolId(message.ppid), message.payload)
+        {
             Some(Incoming::Message(message)) => Some(entry.received(message)),
             Some(Incoming::Violation(_)) => {
                 self.fail(id);
@@ -679,7 +710,9 @@ impl DataChannels {
 
     /// Nobody reads the channel any more: its data is dropped as it comes.
     pub(crate) fn discard(&mut self, id: RTCDataChannelId, transport: &mut Transport) {
-        let Some(entry) = self.channels.get_mut(&id) else { return };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         entry.discard = true;
         entry.inbox = VecDeque::new();
         self.inboxes.retain(|other| *other != id);
@@ -702,7 +735,9 @@ impl DataChannels {
         high: Option<usize>,
         transport: &mut Transport,
     ) {
-        let Some(entry) = self.channels.get_mut(&id) else { return };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         entry.high_threshold = high.unwrap_or(entry.high_threshold);
         if let Some(low) = low {
             entry.low_threshold = low;
@@ -741,6 +776,17 @@ impl DataChannels {
         if !std::mem::replace(&mut entry.is_ready, true) {
             ready.push_back(id);
         }
+    }
+}
+
+fn send_error(error: &SendError, size: usize) -> Error {
+    match error {
+        SendError::BufferFull => Error::BufferFull,
+        SendError::TooLarge { max } => Error::MessageTooLarge { size, max: *max },
+        SendError::Closed | SendError::StreamClosing => {
+            Error::InvalidState("the data channel is not open")
+        }
+        other => Error::Operation(other.to_string()),
     }
 }
 

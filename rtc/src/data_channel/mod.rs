@@ -101,49 +101,72 @@ impl RTCDataChannelMessage {
     /// The text, if it is one and valid UTF-8.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        if self.is_string { std::str::from_utf8(&self.data).ok() } else { None }
+        if self.is_string {
+            std::str::from_utf8(&self.data).ok()
+        } else {
+            None
+        }
     }
 }
 
 impl From<&str> for RTCDataChannelMessage {
     fn from(text: &str) -> Self {
-        Self { is_string: true, data: BytesMut::from(text) }
+        Self {
+            is_string: true,
+            data: BytesMut::from(text),
+        }
     }
 }
 
 impl From<String> for RTCDataChannelMessage {
     fn from(text: String) -> Self {
-        Self { is_string: true, data: bytes_mut(Bytes::from(text)) }
+        Self {
+            is_string: true,
+            data: bytes_mut(Bytes::from(text)),
+        }
     }
 }
 
 impl From<BytesMut> for RTCDataChannelMessage {
     fn from(data: BytesMut) -> Self {
-        Self { is_string: false, data }
+        Self {
+            is_string: false,
+            data,
+        }
     }
 }
 
 impl From<Bytes> for RTCDataChannelMessage {
     fn from(data: Bytes) -> Self {
-        Self { is_string: false, data: bytes_mut(data) }
+        Self {
+            is_string: false,
+            data: bytes_mut(data),
+        }
     }
 }
 
 impl From<Vec<u8>> for RTCDataChannelMessage {
     fn from(data: Vec<u8>) -> Self {
-        Self { is_string: false, data: bytes_mut(Bytes::from(data)) }
+        Self {
+            is_string: false,
+            data: bytes_mut(Bytes::from(data)),
+        }
     }
 }
 
 impl From<&[u8]> for RTCDataChannelMessage {
     fn from(data: &[u8]) -> Self {
-        Self { is_string: false, data: BytesMut::from(data) }
+        Self {
+            is_string: false,
+            data: BytesMut::from(data),
+        }
     }
 }
 
 /// Without a copy when the bytes are not shared.
 fn bytes_mut(data: Bytes) -> BytesMut {
-    data.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
+    data.try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }
 
 /// A view of one data channel, borrowed from its connection.
@@ -209,7 +232,8 @@ impl RTCDataChannel<'_> {
     /// Where it is in its life.
     #[must_use]
     pub fn ready_state(&self) -> RTCDataChannelState {
-        self.entry().map_or(RTCDataChannelState::Closed, Entry::state)
+        self.entry()
+            .map_or(RTCDataChannelState::Closed, Entry::state)
     }
 
     /// Whether the peer made it.
@@ -241,7 +265,9 @@ impl RTCDataChannel<'_> {
 
     /// Sets the low threshold, in bytes.
     pub fn set_buffered_amount_low_threshold(&mut self, bytes: usize) {
-        let RTCPeerConnection { data, transport, .. } = &mut *self.connection;
+        let RTCPeerConnection {
+            data, transport, ..
+        } = &mut *self.connection;
         data.set_thresholds(self.id, Some(bytes), None, transport);
     }
 
@@ -253,7 +279,9 @@ impl RTCDataChannel<'_> {
 
     /// Sets the high threshold, in bytes.
     pub fn set_buffered_amount_high_threshold(&mut self, bytes: usize) {
-        let RTCPeerConnection { data, transport, .. } = &mut *self.connection;
+        let RTCPeerConnection {
+            data, transport, ..
+        } = &mut *self.connection;
         data.set_thresholds(self.id, None, Some(bytes), transport);
     }
 
@@ -263,7 +291,8 @@ impl RTCDataChannel<'_> {
     /// [`Error::InvalidState`] when the channel is not open, [`Error::MessageTooLarge`],
     /// [`Error::BufferFull`].
     pub fn send(&mut self, data: BytesMut) -> Result<(), Error> {
-        self.send_message(data.into()).map_err(|refused| refused.error)
+        self.send_message(data.into())
+            .map_err(|refused| refused.error)
     }
 
     /// Sends text.
@@ -271,7 +300,8 @@ impl RTCDataChannel<'_> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_text(&mut self, text: impl Into<String>) -> Result<(), Error> {
-        self.send_message(text.into().into()).map_err(|refused| refused.error)
+        self.send_message(text.into().into())
+            .map_err(|refused| refused.error)
     }
 
     /// Sends a message, and gives it back when it is not taken.
@@ -279,14 +309,18 @@ impl RTCDataChannel<'_> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_message(&mut self, message: RTCDataChannelMessage) -> Result<(), SendMessageError> {
-        let RTCPeerConnection { data, transport, .. } = &mut *self.connection;
+        let RTCPeerConnection {
+            data, transport, ..
+        } = &mut *self.connection;
         data.send(self.id, message, transport)
     }
 
     /// The next message of this channel. [`poll_read`](rtc_shared::Protocol::poll_read) of the
     /// connection gives those of all channels instead, in order of arrival.
     pub fn read(&mut self) -> Option<RTCDataChannelMessage> {
-        let RTCPeerConnection { data, transport, .. } = &mut *self.connection;
+        let RTCPeerConnection {
+            data, transport, ..
+        } = &mut *self.connection;
         data.read_channel(self.id, transport)
     }
 
@@ -304,7 +338,9 @@ impl RTCDataChannel<'_> {
     /// Tells that nobody will read the channel any more: its data is dropped as it comes, instead of
     /// filling the window that all channels share.
     pub fn discard(&mut self) {
-        let RTCPeerConnection { data, transport, .. } = &mut *self.connection;
+        let RTCPeerConnection {
+            data, transport, ..
+        } = &mut *self.connection;
         data.discard(self.id, transport);
     }
 }

@@ -281,8 +281,8 @@ pub struct SettingEngine {
     pub sctp_send_buffer: usize,
     /// Leave out the checksum of SCTP packets when the peer agrees (RFC 9653): DTLS protects them.
     pub sctp_zero_checksum: bool,
-    /// Initial congestion window of SCTP in packets, instead of RFC 9260's formula.
-    pub sctp_initial_window: Option<u32>,
+    /// Initial congestion window of SCTP in packets, 10 by default.
+    pub sctp_initial_window: Option<u16>,
 }
 
 /// Who begins the DTLS handshake (RFC 8842).

@@ -67,7 +67,9 @@ impl Description {
         let mut sections = Vec::with_capacity(sdp.media.len());
         for (index, media) in sdp.media.iter().enumerate() {
             sections.push(Section {
-                mid: media.mid().map_or_else(|| format!("m{index}"), str::to_owned),
+                mid: media
+                    .mid()
+                    .map_or_else(|| format!("m{index}"), str::to_owned),
                 media: media.media.clone(),
                 protocol: media.proto.clone(),
                 formats: media.formats.clone(),
@@ -75,8 +77,15 @@ impl Description {
             });
         }
         for (index, section) in sections.iter().enumerate() {
-            if sections.iter().take(index).any(|earlier| earlier.mid == section.mid) {
-                return Err(Error::InvalidAccess(format!("mid {:?} is used twice", section.mid)));
+            if sections
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.mid == section.mid)
+            {
+                return Err(Error::InvalidAccess(format!(
+                    "mid {:?} is used twice",
+                    section.mid
+                )));
             }
         }
         let data = sections
@@ -119,7 +128,10 @@ impl Description {
     }
 
     pub(crate) fn to_session_description(&self) -> RTCSessionDescription {
-        RTCSessionDescription { sdp_type: self.sdp_type, sdp: self.text.clone() }
+        RTCSessionDescription {
+            sdp_type: self.sdp_type,
+            sdp: self.text.clone(),
+        }
     }
 }
 
@@ -132,9 +144,7 @@ impl DataSection {
         is_answer: bool,
     ) -> Result<Self, Error> {
         let mid = &section.mid;
-        let missing = |what: &str| {
-            Error::InvalidAccess(format!("m-section {mid:?} has no {what}"))
-        };
+        let missing = |what: &str| Error::InvalidAccess(format!("m-section {mid:?} has no {what}"));
         // A section that joins a bundle may leave its transport to the tagged section
         // (RFC 9143 section 7.1.3).
         let tagged = tagged_section(session, mid);
@@ -159,8 +169,10 @@ impl DataSection {
         .find(|values| !values.is_empty())
         .ok_or_else(|| missing("a=fingerprint"))?;
         // Lines with unknown or weak hash functions may stand beside good ones.
-        let fingerprints: Vec<Fingerprint> =
-            fingerprints.into_iter().filter_map(|value| value.parse().ok()).collect();
+        let fingerprints: Vec<Fingerprint> = fingerprints
+            .into_iter()
+            .filter_map(|value| value.parse().ok())
+            .collect();
         if fingerprints.is_empty() {
             return Err(Error::InvalidAccess(format!(
                 "m-section {mid:?} has no fingerprint with a supported hash function"
@@ -190,9 +202,16 @@ impl DataSection {
         };
         let sctp_port = match sctp_port {
             None => DEFAULT_SCTP_PORT,
-            Some(port) => port.trim().parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                Error::InvalidAccess(format!("m-section {mid:?}: SCTP port {port:?} is not valid"))
-            })?,
+            Some(port) => port
+                .trim()
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| {
+                    Error::InvalidAccess(format!(
+                        "m-section {mid:?}: SCTP port {port:?} is not valid"
+                    ))
+                })?,
         };
         let max_message_size = match media.attribute("max-message-size") {
             None => DEFAULT_MAX_MESSAGE_SIZE,
@@ -230,8 +249,7 @@ impl DataSection {
             sctp_port,
             max_message_size,
             candidates,
-            end_of_candidates: media.has("end-of-candidates")
-                || session.has("end-of-candidates"),
+            end_of_candidates: media.has("end-of-candidates") || session.has("end-of-candidates"),
         })
     }
 }

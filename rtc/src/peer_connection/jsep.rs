@@ -46,7 +46,9 @@ impl Jsep {
 
     /// Remote description in force: the pending one, else the current one.
     pub(crate) fn remote(&self) -> Option<&Description> {
-        self.pending_remote.as_ref().or(self.current_remote.as_ref())
+        self.pending_remote
+            .as_ref()
+            .or(self.current_remote.as_ref())
     }
 
     /// Tells whether a description of this type may be applied now (webrtc-pc section 4.4.1.5).
@@ -60,7 +62,10 @@ impl Jsep {
                 matches!(self.state, S::HaveRemoteOffer | S::HaveLocalPranswer)
             }
             (Side::Remote, RTCSdpType::Offer) => {
-                matches!(self.state, S::Stable | S::HaveRemoteOffer | S::HaveLocalOffer)
+                matches!(
+                    self.state,
+                    S::Stable | S::HaveRemoteOffer | S::HaveLocalOffer
+                )
             }
             (Side::Remote, RTCSdpType::Answer | RTCSdpType::Pranswer) => {
                 matches!(self.state, S::HaveLocalOffer | S::HaveRemotePranswer)
@@ -85,7 +90,11 @@ impl Jsep {
     /// reordered, and an answer mirrors its offer (RFC 9429 sections 5.2.2 and 5.3.1).
     pub(crate) fn check_remote_sections(&self, remote: &Description) -> Result<(), Error> {
         let is_offer = remote.sdp_type == RTCSdpType::Offer;
-        let base = if is_offer { self.current_local.as_ref() } else { self.local() };
+        let base = if is_offer {
+            self.current_local.as_ref()
+        } else {
+            self.local()
+        };
         let Some(base) = base else { return Ok(()) };
         if remote.sections.len() < base.sections.len()
             || (!is_offer && remote.sections.len() != base.sections.len())
@@ -136,7 +145,9 @@ impl Jsep {
                 self.state = S::Stable;
             }
         }
-        Applied::Answered { by_us: side == Side::Local }
+        Applied::Answered {
+            by_us: side == Side::Local,
+        }
     }
 
     /// Takes the pending offer back.

@@ -145,7 +145,9 @@ impl RTCPeerConnection {
         let mut rng = Rng::from_seed(seed);
         let certificate = match configuration.certificates.first() {
             Some(certificate) if certificate.is_expired(unix_time) => {
-                return Err(Error::InvalidAccess("the certificate has expired".to_owned()));
+                return Err(Error::InvalidAccess(
+                    "the certificate has expired".to_owned(),
+                ));
             }
             Some(certificate) => certificate.clone(),
             None => Certificate::generate(provider, &CertificateParams::new(unix_time), &mut rng)
@@ -170,7 +172,10 @@ impl RTCPeerConnection {
             unix_epoch: (now, unix_time),
             rng,
             jsep: Jsep::default(),
-            negotiation: Negotiation { session_id, ..Negotiation::default() },
+            negotiation: Negotiation {
+                session_id,
+                ..Negotiation::default()
+            },
             transport,
             data,
             interfaces: Vec::new(),
@@ -262,8 +267,12 @@ impl RTCPeerConnection {
         for message in batch.drain(..) {
             self.advance(message.now);
             if !self.closed {
-                let message = TaggedBytesMut { now: self.now, ..message };
-                self.transport.handle_read(message, &self.configuration.setting);
+                let message = TaggedBytesMut {
+                    now: self.now,
+                    ..message
+                };
+                self.transport
+                    .handle_read(message, &self.configuration.setting);
             }
         }
         self.settle();
@@ -279,7 +288,9 @@ impl RTCPeerConnection {
     ) -> Option<Transmit> {
         self.advance(now);
         let mtu = self.configuration.setting.mtu;
-        let transmit = self.transport.poll_transmit(self.now, max_datagrams, mtu, buf);
+        let transmit = self
+            .transport
+            .poll_transmit(self.now, max_datagrams, mtu, buf);
         if transmit.is_some() {
             // Sending empties buffers, which is told to the channels.
             self.settle();
@@ -310,13 +321,19 @@ impl RTCPeerConnection {
         let id = self.data.create(label, init.unwrap_or_default())?;
         self.settle();
         self.update_negotiation_needed();
-        Ok(RTCDataChannel { connection: self, id })
+        Ok(RTCDataChannel {
+            connection: self,
+            id,
+        })
     }
 
     /// A view of a data channel.
     pub fn data_channel(&mut self, id: RTCDataChannelId) -> Option<RTCDataChannel<'_>> {
         self.data.get(id)?;
-        Some(RTCDataChannel { connection: self, id })
+        Some(RTCDataChannel {
+            connection: self,
+            id,
+        })
     }
 
     /// Forgets a closed channel whose messages nobody will read any more. Channels that are not
@@ -332,8 +349,9 @@ impl RTCPeerConnection {
 
     /// Carries what happened in a layer to the layers above and to the application.
     pub(crate) fn settle(&mut self) {
-        while let Some(event) =
-            self.transport.poll_event(self.now, &self.configuration.setting)
+        while let Some(event) = self
+            .transport
+            .poll_event(self.now, &self.configuration.setting)
         {
             match event {
                 layers::Event::Ice(event) => self.on_ice(event),
@@ -348,7 +366,8 @@ impl RTCPeerConnection {
         }
         self.data.settle(&mut self.transport);
         while let Some(event) = self.data.poll_event() {
-            self.events.push_back(RTCPeerConnectionEvent::OnDataChannel(event));
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnDataChannel(event));
         }
     }
 
@@ -367,7 +386,9 @@ impl RTCPeerConnection {
                 if state != self.ice_state && !self.closed {
                     self.ice_state = state;
                     self.events
-                        .push_back(RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(state));
+                        .push_back(RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
+                            state,
+                        ));
                     self.update_connection_state();
                 }
             }
@@ -394,8 +415,11 @@ impl RTCPeerConnection {
             rtc_dtls::Error::FingerprintMismatch => crate::RTCErrorDetailType::FingerprintFailure,
             _ => crate::RTCErrorDetailType::DtlsFailure,
         };
-        self.last_error =
-            Some(Error::Rtc { detail, message: error.to_string(), sdp_line: None });
+        self.last_error = Some(Error::Rtc {
+            detail,
+            message: error.to_string(),
+            sdp_line: None,
+        });
         self.data.close_all(true);
         self.update_connection_state();
     }
@@ -419,7 +443,8 @@ impl RTCPeerConnection {
         // A connection that was up and checks again after a restart stays what it was.
         if state != self.connection_state {
             self.connection_state = state;
-            self.events.push_back(RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state));
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state));
         }
     }
 
@@ -432,14 +457,16 @@ impl RTCPeerConnection {
         self.transport.close(self.now);
         self.data.close_all(false);
         while let Some(event) = self.data.poll_event() {
-            self.events.push_back(RTCPeerConnectionEvent::OnDataChannel(event));
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnDataChannel(event));
         }
         self.jsep.close();
         if self.ice_state != RTCIceConnectionState::Closed {
             self.ice_state = RTCIceConnectionState::Closed;
-            self.events.push_back(RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
-                RTCIceConnectionState::Closed,
-            ));
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
+                    RTCIceConnectionState::Closed,
+                ));
         }
         self.update_connection_state();
     }
@@ -457,8 +484,12 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
             return Err(Error::closed());
         }
         self.advance(message.now);
-        let message = TaggedBytesMut { now: self.now, ..message };
-        self.transport.handle_read(message, &self.configuration.setting);
+        let message = TaggedBytesMut {
+            now: self.now,
+            ..message
+        };
+        self.transport
+            .handle_read(message, &self.configuration.setting);
         self.settle();
         Ok(())
     }
@@ -532,9 +563,7 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     }
 }
 
-fn crypto_provider(
-    configuration: &RTCConfiguration,
-) -> Result<&'static CryptoProvider, Error> {
+fn crypto_provider(configuration: &RTCConfiguration) -> Result<&'static CryptoProvider, Error> {
     configuration
         .setting
         .crypto_provider

@@ -38,7 +38,9 @@ pub(crate) fn offer(
     transport: &LocalTransport,
 ) -> String {
     let sections = current.map_or(&[][..], |current| &current.sections);
-    let active = current.and_then(|current| current.data.as_ref()).map(|data| data.index);
+    let active = current
+        .and_then(|current| current.data.as_ref())
+        .map(|data| data.index);
     let fresh = Section {
         mid: unused_mid(sections),
         media: "application".to_owned(),
@@ -48,20 +50,30 @@ pub(crate) fn offer(
     };
     let needs_fresh = active.is_none() && wants_data;
     // A rejected m-section is recycled before the list grows (RFC 9429 section 5.2.2).
-    let recycled =
-        needs_fresh.then(|| sections.iter().position(|section| section.rejected)).flatten();
+    let recycled = needs_fresh
+        .then(|| sections.iter().position(|section| section.rejected))
+        .flatten();
     let mut lines: Vec<Line<'_>> = Vec::with_capacity(sections.len() + 1);
     for (index, section) in sections.iter().enumerate() {
         lines.push(if Some(index) == active {
-            Line::Data { section: section.clone(), setup: Setup::Actpass }
+            Line::Data {
+                section: section.clone(),
+                setup: Setup::Actpass,
+            }
         } else if Some(index) == recycled {
-            Line::Data { section: fresh.clone(), setup: Setup::Actpass }
+            Line::Data {
+                section: fresh.clone(),
+                setup: Setup::Actpass,
+            }
         } else {
             Line::Rejected(section)
         });
     }
     if needs_fresh && recycled.is_none() {
-        lines.push(Line::Data { section: fresh, setup: Setup::Actpass });
+        lines.push(Line::Data {
+            section: fresh,
+            setup: Setup::Actpass,
+        });
     }
     write(session_id, version, &lines, transport)
 }
@@ -81,7 +93,10 @@ pub(crate) fn answer(
         .enumerate()
         .map(|(index, section)| {
             if Some(index) == accepted {
-                Line::Data { section: section.clone(), setup }
+                Line::Data {
+                    section: section.clone(),
+                    setup,
+                }
             } else {
                 Line::Rejected(section)
             }
@@ -125,7 +140,10 @@ fn write(session_id: u64, version: u64, lines: &[Line<'_>], transport: &LocalTra
         .collect();
     let mut sdp = SessionDescription::new(Origin::new(session_id, version));
     if !bundle.is_empty() {
-        sdp.push(Group { semantics: "BUNDLE".to_owned(), mids: bundle });
+        sdp.push(Group {
+            semantics: "BUNDLE".to_owned(),
+            mids: bundle,
+        });
     }
     if transport.lite {
         sdp.push(Attribute::flag("ice-lite"));
@@ -145,12 +163,23 @@ fn data_section(section: &Section, setup: Setup, transport: &LocalTransport) -> 
         .with(IceUfrag(transport.credentials.ufrag.clone()))
         .with(IcePwd(transport.credentials.pwd.clone()))
         .with(IceOptions(vec!["trickle".to_owned()]))
-        .with(Attribute::new("fingerprint", transport.fingerprint.to_string()))
+        .with(Attribute::new(
+            "fingerprint",
+            transport.fingerprint.to_string(),
+        ))
         .with(setup);
     let media = if section.is_legacy_data() {
-        let port = section.formats.first().and_then(|port| port.parse().ok()).unwrap_or_default();
+        let port = section
+            .formats
+            .first()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_default();
         let protocol = "webrtc-datachannel".to_owned();
-        media.with(SctpMap { port, protocol, streams: Some(1024) })
+        media.with(SctpMap {
+            port,
+            protocol,
+            streams: Some(1024),
+        })
     } else {
         media.with(SctpPort(LOCAL_SCTP_PORT))
     };

@@ -42,7 +42,10 @@ impl RTCPeerConnection {
             &transport,
         );
         self.negotiation.last_offer = Some(sdp.clone());
-        Ok(RTCSessionDescription { sdp_type: RTCSdpType::Offer, sdp })
+        Ok(RTCSessionDescription {
+            sdp_type: RTCSdpType::Offer,
+            sdp,
+        })
     }
 
     /// Makes an answer to the peer's offer; it takes effect with
@@ -57,13 +60,17 @@ impl RTCPeerConnection {
         self.check_open()?;
         self.jsep.check(Side::Local, RTCSdpType::Answer)?;
         let Some(offer) = &self.jsep.pending_remote else {
-            return Err(Error::InvalidState("there is no offer of the peer to answer"));
+            return Err(Error::InvalidState(
+                "there is no offer of the peer to answer",
+            ));
         };
         let setup = self.answering_setup(offer.data.as_ref());
         let restart = self.peer_restarts(offer);
         let transport = self.local_transport(restart)?;
         let Some(offer) = &self.jsep.pending_remote else {
-            return Err(Error::InvalidState("there is no offer of the peer to answer"));
+            return Err(Error::InvalidState(
+                "there is no offer of the peer to answer",
+            ));
         };
         self.negotiation.version += 1;
         let sdp = negotiate::answer(
@@ -74,7 +81,10 @@ impl RTCPeerConnection {
             &transport,
         );
         self.negotiation.last_answer = Some(sdp.clone());
-        Ok(RTCSessionDescription { sdp_type: RTCSdpType::Answer, sdp })
+        Ok(RTCSessionDescription {
+            sdp_type: RTCSdpType::Answer,
+            sdp,
+        })
     }
 
     /// Applies a description of ours. An empty text stands for the one made last.
@@ -97,17 +107,25 @@ impl RTCPeerConnection {
             RTCSdpType::Offer => self.negotiation.last_offer.clone(),
             _ => self.negotiation.last_answer.clone(),
         };
-        let made = made.ok_or(Error::InvalidModification("no such description was made yet"))?;
+        let made = made.ok_or(Error::InvalidModification(
+            "no such description was made yet",
+        ))?;
         if !description.sdp.is_empty() && description.sdp != made {
             return Err(Error::InvalidModification(
                 "the description is not the one that was made last",
             ));
         }
-        let description = Description::read(&RTCSessionDescription { sdp_type, sdp: made })?;
+        let description = Description::read(&RTCSessionDescription {
+            sdp_type,
+            sdp: made,
+        })?;
         let data = description.data.clone();
-        if sdp_type != RTCSdpType::Offer && let Some(remote) = self.pending_remote_data() {
+        if sdp_type != RTCSdpType::Offer
+            && let Some(remote) = self.pending_remote_data()
+        {
             // Checked before anything changes.
-            self.transport.check_peer(&remote, self.role_as_answerer(&remote))?;
+            self.transport
+                .check_peer(&remote, self.role_as_answerer(&remote))?;
         }
         let before = self.jsep.state();
         if let Some(data) = &data {
@@ -194,7 +212,9 @@ impl RTCPeerConnection {
         };
         let line = init.candidate.trim();
         if !line.is_empty() && init.sdp_mid.is_none() && init.sdp_mline_index.is_none() {
-            return Err(Error::Type("neither sdpMid nor sdpMLineIndex is given".to_owned()));
+            return Err(Error::Type(
+                "neither sdpMid nor sdpMLineIndex is given".to_owned(),
+            ));
         }
         if let Some(mid) = &init.sdp_mid {
             if !remote.sections.iter().any(|section| section.mid == *mid) {
@@ -213,15 +233,19 @@ impl RTCPeerConnection {
                 .map_err(|error| Error::Operation(format!("candidate {line:?}: {error}")))?;
             Some(candidate)
         };
-        let ufrag = init
-            .username_fragment
-            .clone()
-            .or_else(|| candidate.as_ref().and_then(|candidate| candidate.ufrag.clone()));
+        let ufrag = init.username_fragment.clone().or_else(|| {
+            candidate
+                .as_ref()
+                .and_then(|candidate| candidate.ufrag.clone())
+        });
         if let Some(ufrag) = &ufrag {
-            let known = [self.jsep.pending_remote.as_ref(), self.jsep.current_remote.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|description| description.ufrags.contains(ufrag));
+            let known = [
+                self.jsep.pending_remote.as_ref(),
+                self.jsep.current_remote.as_ref(),
+            ]
+            .into_iter()
+            .flatten()
+            .any(|description| description.ufrags.contains(ufrag));
             if !known {
                 return Err(Error::Operation(format!(
                     "there is no remote description with the user name fragment {ufrag:?}"
@@ -231,7 +255,9 @@ impl RTCPeerConnection {
         // Until the answer is ours to give, what belongs to a pending offer waits with it.
         if self.jsep.pending_remote.as_ref().is_some_and(|pending| {
             pending.sdp_type == RTCSdpType::Offer
-                && ufrag.as_ref().is_none_or(|ufrag| pending.ufrags.contains(ufrag))
+                && ufrag
+                    .as_ref()
+                    .is_none_or(|ufrag| pending.ufrags.contains(ufrag))
                 && self.jsep.pending_local.is_none()
         }) {
             if self.negotiation.held_candidates.len() < MAX_HELD_CANDIDATES {
@@ -253,9 +279,13 @@ impl RTCPeerConnection {
     /// closed.
     pub fn add_local_candidate(&mut self, init: RTCIceCandidateInit) -> Result<(), Error> {
         self.check_open()?;
-        let candidate = init.candidate.trim().parse::<Candidate>().map_err(|error| {
-            Error::Operation(format!("candidate {:?}: {error}", init.candidate))
-        })?;
+        let candidate = init
+            .candidate
+            .trim()
+            .parse::<Candidate>()
+            .map_err(|error| {
+                Error::Operation(format!("candidate {:?}: {error}", init.candidate))
+            })?;
         if let Some(candidate) = self.transport.ice.add_local_candidate(candidate).cloned()
             && self.gathering_state != RTCIceGatheringState::New
         {
@@ -298,7 +328,8 @@ impl RTCPeerConnection {
     /// Tells that a socket is gone. Its candidates and pairs are dropped; when the path in use goes
     /// with them another one is taken, or the connection becomes `disconnected`.
     pub fn remove_local_interface(&mut self, addr: SocketAddr, protocol: TransportProtocol) {
-        self.interfaces.retain(|interface| *interface != (addr, protocol));
+        self.interfaces
+            .retain(|interface| *interface != (addr, protocol));
         self.transport.ice.remove_local_base(addr);
         self.settle();
     }
@@ -320,7 +351,9 @@ impl RTCPeerConnection {
     /// The local description in force, pending or current, with the candidates gathered so far.
     #[must_use]
     pub fn local_description(&self) -> Option<RTCSessionDescription> {
-        self.jsep.local().map(|description| self.with_local_candidates(description))
+        self.jsep
+            .local()
+            .map(|description| self.with_local_candidates(description))
     }
 
     /// The local description that was agreed on last.
@@ -346,17 +379,27 @@ impl RTCPeerConnection {
     /// The remote description that was agreed on last.
     #[must_use]
     pub fn current_remote_description(&self) -> Option<RTCSessionDescription> {
-        self.jsep.current_remote.as_ref().map(Description::to_session_description)
+        self.jsep
+            .current_remote
+            .as_ref()
+            .map(Description::to_session_description)
     }
 
     /// The remote description of the exchange under way.
     #[must_use]
     pub fn pending_remote_description(&self) -> Option<RTCSessionDescription> {
-        self.jsep.pending_remote.as_ref().map(Description::to_session_description)
+        self.jsep
+            .pending_remote
+            .as_ref()
+            .map(Description::to_session_description)
     }
 
     fn check_open(&self) -> Result<(), Error> {
-        if self.is_closed() { Err(Error::closed()) } else { Ok(()) }
+        if self.is_closed() {
+            Err(Error::closed())
+        } else {
+            Ok(())
+        }
     }
 
     fn local_transport(&mut self, restart: bool) -> Result<LocalTransport, Error> {
@@ -428,7 +471,8 @@ impl RTCPeerConnection {
         };
         let state = self.jsep.state();
         if state != before {
-            self.events.push_back(RTCPeerConnectionEvent::OnSignalingStateChangeEvent(state));
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnSignalingStateChangeEvent(state));
         }
         if state == RTCSignalingState::Stable {
             self.negotiation.last_offer = None;
@@ -443,7 +487,9 @@ impl RTCPeerConnection {
     /// Both sides of the exchange are known: the transport gets what it needs to connect.
     fn apply_answer(&mut self, by_us: bool) -> Result<(), Error> {
         let (local, remote) = (self.jsep.local(), self.jsep.remote());
-        let (Some(local), Some(remote)) = (local, remote) else { return Ok(()) };
+        let (Some(local), Some(remote)) = (local, remote) else {
+            return Ok(());
+        };
         let (Some(_), Some(remote)) = (&local.data, &remote.data) else {
             // The peer rejected the data channels.
             self.data.close_all(true);
@@ -451,8 +497,11 @@ impl RTCPeerConnection {
             return Ok(());
         };
         let remote = remote.clone();
-        let role =
-            if by_us { self.role_as_answerer(&remote) } else { role_as_offerer(&remote) };
+        let role = if by_us {
+            self.role_as_answerer(&remote)
+        } else {
+            role_as_offerer(&remote)
+        };
         if !by_us {
             self.negotiation.restart_requested = false;
             if remote.lite && !self.configuration.setting.ice_lite {
@@ -471,7 +520,11 @@ impl RTCPeerConnection {
 
     fn apply_remote_candidate(&mut self, candidate: Option<Candidate>, ufrag: Option<&str>) {
         // A candidate of an earlier generation is of no use any more.
-        let generation = self.transport.ice.remote_credentials().map(|it| it.ufrag.as_str());
+        let generation = self
+            .transport
+            .ice
+            .remote_credentials()
+            .map(|it| it.ufrag.as_str());
         if ufrag.is_some() && generation.is_some() && ufrag != generation {
             return;
         }
@@ -483,7 +536,13 @@ impl RTCPeerConnection {
 
     fn roll_back(&mut self) {
         let restarted = match (&self.jsep.pending_local, &self.jsep.current_local) {
-            (Some(Description { data: Some(pending), .. }), current) => current
+            (
+                Some(Description {
+                    data: Some(pending),
+                    ..
+                }),
+                current,
+            ) => current
                 .as_ref()
                 .and_then(|current| current.data.as_ref())
                 .is_some_and(|current| current.credentials != pending.credentials),
@@ -495,9 +554,10 @@ impl RTCPeerConnection {
         self.jsep.roll_back();
         self.negotiation.held_candidates.clear();
         self.negotiation.needed = false;
-        self.events.push_back(RTCPeerConnectionEvent::OnSignalingStateChangeEvent(
-            RTCSignalingState::Stable,
-        ));
+        self.events
+            .push_back(RTCPeerConnectionEvent::OnSignalingStateChangeEvent(
+                RTCSignalingState::Stable,
+            ));
         self.settle();
         self.update_negotiation_needed();
     }
@@ -505,7 +565,7 @@ impl RTCPeerConnection {
     /// Host candidates of every interface, once there is a description to announce them for.
     fn gather(&mut self) {
         if self.gathering_state != RTCIceGatheringState::New
-            || !self.jsep.local().is_some_and(|local| local.data.is_some())
+            || self.jsep.local().is_none_or(|local| local.data.is_none())
         {
             return;
         }
@@ -529,7 +589,10 @@ impl RTCPeerConnection {
     fn set_gathering_state(&mut self, state: RTCIceGatheringState) {
         if self.gathering_state != state {
             self.gathering_state = state;
-            self.events.push_back(RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(state));
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(
+                    state,
+                ));
         }
     }
 
@@ -544,9 +607,13 @@ impl RTCPeerConnection {
             data.and_then(|data| u16::try_from(data.index).ok()),
             Some(self.transport.ice.local_credentials().ufrag.clone()),
         );
-        self.events.push_back(RTCPeerConnectionEvent::OnIceCandidateEvent(
-            RTCPeerConnectionIceEvent { candidate, url: String::new() },
-        ));
+        self.events
+            .push_back(RTCPeerConnectionEvent::OnIceCandidateEvent(
+                RTCPeerConnectionIceEvent {
+                    candidate,
+                    url: String::new(),
+                },
+            ));
     }
 
     fn with_local_candidates(&self, description: &Description) -> RTCSessionDescription {
@@ -563,7 +630,10 @@ impl RTCPeerConnection {
             }
             _ => description.text.clone(),
         };
-        RTCSessionDescription { sdp_type: description.sdp_type, sdp }
+        RTCSessionDescription {
+            sdp_type: description.sdp_type,
+            sdp,
+        }
     }
 
     /// webrtc-pc section 4.7.3.
@@ -571,11 +641,15 @@ impl RTCPeerConnection {
         if self.is_closed() || self.jsep.state() != RTCSignalingState::Stable {
             return;
         }
-        let has_section =
-            self.jsep.current_local.as_ref().is_some_and(|local| local.data.is_some());
+        let has_section = self
+            .jsep
+            .current_local
+            .as_ref()
+            .is_some_and(|local| local.data.is_some());
         let needed = self.negotiation.restart_requested || (self.data.any() && !has_section);
         if needed && !self.negotiation.needed {
-            self.events.push_back(RTCPeerConnectionEvent::OnNegotiationNeededEvent);
+            self.events
+                .push_back(RTCPeerConnectionEvent::OnNegotiationNeededEvent);
         }
         self.negotiation.needed = needed;
     }

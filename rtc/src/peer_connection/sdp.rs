@@ -73,7 +73,10 @@ impl RTCSessionDescription {
     /// # Errors
     /// None today.
     pub fn rollback(sdp: Option<String>) -> Result<Self, Error> {
-        Ok(Self { sdp_type: RTCSdpType::Rollback, sdp: sdp.unwrap_or_default() })
+        Ok(Self {
+            sdp_type: RTCSdpType::Rollback,
+            sdp: sdp.unwrap_or_default(),
+        })
     }
 
     /// Parses the text.

@@ -31,7 +31,7 @@ pub use rtc_ice::CandidateType as RTCIceCandidateType;
 /// A local candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RTCIceCandidate {
-    candidate: Candidate,
+    candidate: Box<Candidate>,
     sdp_mid: Option<String>,
     sdp_mline_index: Option<u16>,
     username_fragment: Option<String>,
@@ -44,7 +44,12 @@ impl RTCIceCandidate {
         sdp_mline_index: Option<u16>,
         username_fragment: Option<String>,
     ) -> Self {
-        Self { candidate, sdp_mid, sdp_mline_index, username_fragment }
+        Self {
+            candidate: Box::new(candidate),
+            sdp_mid,
+            sdp_mline_index,
+            username_fragment,
+        }
     }
 
     /// The form in which it is sent to the peer.

@@ -35,7 +35,10 @@ mod tests {
         assert_eq!(classify(&[0, 1, 2]), Class::Unknown);
         assert_eq!(classify(&[22, 0xfe, 0xfd]), Class::Dtls);
         assert_eq!(classify(&[63]), Class::Dtls);
-        assert_eq!(classify(&[128, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Class::Rtp);
+        assert_eq!(
+            classify(&[128, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            Class::Rtp
+        );
         assert_eq!(classify(&[128, 200]), Class::Rtcp);
         for first in [4, 16, 19, 64, 127, 192, 255] {
             assert_eq!(classify(&[first; 40]), Class::Unknown, "{first}");

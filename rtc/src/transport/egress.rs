@@ -62,14 +62,18 @@ impl Transport {
         mtu: usize,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let (Some(dtls), Some(sctp)) = (&mut self.dtls, &mut self.sctp) else { return None };
+        let (Some(dtls), Some(sctp)) = (&mut self.dtls, &mut self.sctp) else {
+            return None;
+        };
         let overhead = dtls.record_overhead();
         let start = buf.len();
         let mut segment = None;
         let mut count = 0;
         while count < max_datagrams && sctp.wants_transmit() {
             let datagram = buf.len();
-            let Ok(record) = dtls.begin_record(buf) else { break };
+            let Ok(record) = dtls.begin_record(buf) else {
+                break;
+            };
             let limit = segment.unwrap_or(mtu).saturating_sub(overhead);
             let sealed = sctp.poll_transmit(now, buf, limit).is_some()
                 && dtls.finish_record(buf, record).is_ok();
@@ -104,13 +108,23 @@ impl Transport {
     ) -> Transmit {
         self.counters.packets_sent += datagrams as u64;
         self.counters.bytes_sent += size as u64;
-        Transmit { transport: path.context(None), size, segment_size }
+        Transmit {
+            transport: path.context(None),
+            size,
+            segment_size,
+        }
     }
 
     /// True when everything that closing has to tell was polled.
     pub(crate) fn is_drained(&self) -> bool {
-        let sctp = self.sctp.as_ref().is_some_and(rtc_sctp::Association::wants_transmit);
-        let dtls = self.dtls.as_ref().is_some_and(rtc_dtls::Connection::wants_transmit);
+        let sctp = self
+            .sctp
+            .as_ref()
+            .is_some_and(rtc_sctp::Association::wants_transmit);
+        let dtls = self
+            .dtls
+            .as_ref()
+            .is_some_and(rtc_dtls::Connection::wants_transmit);
         self.farewell.is_none()
             || (!sctp && !dtls && self.dtls_state == RTCDtlsTransportState::Closed)
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use rtc_crypto::{Certificate, CryptoProvider, Fingerprint};
+use rtc_datachannel::PayloadProtocolId;
 use rtc_dtls::Role as DtlsRole;
 use rtc_ice::{Agent, Candidate, Credentials};
 use rtc_sctp::Association;
@@ -133,7 +134,9 @@ impl Transport {
         addr: SocketAddr,
         protocol: TransportProtocol,
     ) -> Option<Candidate> {
-        self.ice.add_local_candidate(Candidate::host(addr, protocol)).cloned()
+        self.ice
+            .add_local_candidate(Candidate::host(addr, protocol))
+            .cloned()
     }
 
     /// Tells whether a description of the peer fits what is established already.
@@ -190,13 +193,21 @@ impl Transport {
 
     /// Takes one datagram. The plaintext of DTLS goes on to SCTP, all in the same buffer.
     pub(crate) fn handle_read(&mut self, message: TaggedBytesMut, setting: &SettingEngine) {
-        let TaggedBytesMut { now, transport, message: datagram } = message;
+        let TaggedBytesMut {
+            now,
+            transport,
+            message: datagram,
+        } = message;
         self.counters.packets_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
         match demux::classify(&datagram) {
             Class::Stun => {
                 // Junk and closed agents are the agent's own matter.
-                let _ = self.ice.handle_read(TaggedBytesMut { now, transport, message: datagram });
+                let _ = self.ice.handle_read(TaggedBytesMut {
+                    now,
+                    transport,
+                    message: datagram,
+                });
             }
             Class::Dtls => self.handle_dtls(now, &transport, datagram, setting),
             Class::Rtp | Class::Rtcp => self.counters.dropped_media += 1,
@@ -232,7 +243,9 @@ impl Transport {
 
     fn feed_dtls(&mut self, now: Instant, datagram: BytesMut, setting: &SettingEngine) {
         let Some(dtls) = &mut self.dtls else { return };
-        let Self { sctp, peer, rng, .. } = self;
+        let Self {
+            sctp, peer, rng, ..
+        } = self;
         dtls.handle_datagram(now, datagram, &mut |packet| {
             // The peer's first SCTP packet may come in the datagram that ends the handshake.
             sctp.get_or_insert_with(|| association(peer.as_ref(), setting, now, rng))
@@ -281,7 +294,9 @@ impl Transport {
             if let Some(event) = dtls.poll_event() {
                 return Some(match event {
                     rtc_dtls::Event::Connected => {
-                        let Self { sctp, peer, rng, .. } = self;
+                        let Self {
+                            sctp, peer, rng, ..
+                        } = self;
                         sctp.get_or_insert_with(|| association(peer.as_ref(), setting, now, rng))
                             .connect(now);
                         self.set_dtls_state(RTCDtlsTransportState::Connected)
@@ -316,9 +331,15 @@ impl Transport {
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let dtls = self.dtls.as_ref().and_then(rtc_dtls::Connection::poll_timeout);
+        let dtls = self
+            .dtls
+            .as_ref()
+            .and_then(rtc_dtls::Connection::poll_timeout);
         let sctp = self.sctp.as_ref().and_then(Association::poll_timeout);
-        [self.ice.poll_timeout(), dtls, sctp].into_iter().flatten().min()
+        [self.ice.poll_timeout(), dtls, sctp]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Ends every layer; their last messages are left for `poll_transmit`.
@@ -347,12 +368,26 @@ fn association(
     let mut config = rtc_sctp::Config::default();
     config.local_port = LOCAL_SCTP_PORT;
     config.remote_port = peer.map_or(LOCAL_SCTP_PORT, |peer| peer.sctp_port);
-    let overhead = if setting.dtls_legacy_cbc { DTLS_CBC_OVERHEAD } else { DTLS_OVERHEAD };
+    let overhead = if setting.dtls_legacy_cbc {
+        DTLS_CBC_OVERHEAD
+    } else {
+        DTLS_OVERHEAD
+    };
     config.max_packet_size = setting.mtu.saturating_sub(overhead) & !3;
     config.max_receive_message = setting.max_message_size.get();
     config.receive_window = setting.sctp_receive_window;
     config.send_buffer = setting.sctp_send_buffer;
+    config.stream_send_buffer = setting.sctp_send_buffer;
     config.zero_checksum = setting.sctp_zero_checksum;
+    if let Some(packets) = setting.sctp_initial_window {
+        config.initial_window = rtc_sctp::InitialWindow::Packets(packets);
+    }
+    // The facade checks what the peer takes, which a later description may change.
+    config.max_send_message = 0;
+    config.control_ppid = Some(PayloadProtocolId::DCEP.0);
+    // ICE decides whether the peer is there.
+    config.max_retransmits = None;
+    config.max_init_retransmits = None;
     Association::new(config, now, rng.fork())
 }
 

@@ -26,8 +26,6 @@ struct Owned {
 
 impl Owned {
     fn borrow(&self) -> Extensions<'_> {
-        let list = |list: &'_ Option<Vec<u8>>| list.is_some();
-        assert_eq!(list(&self.groups), self.groups.is_some());
         Extensions {
             groups: self.groups.as_deref().map(Codes),
             point_formats: self.point_formats.as_deref(),

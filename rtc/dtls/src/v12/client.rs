@@ -218,8 +218,8 @@ impl Client {
 
     fn on_server_key_exchange(&mut self, raw: &[u8], cx: &mut Context<'_>) -> Result<(), Error> {
         let exchange = ServerKeyExchange::parse(body(raw))?;
-        let group = cx.config.groups().map(|group| group.group());
-        let group = group.filter(|group| group.code() == exchange.group).last();
+        let mut groups = cx.config.groups().map(|group| group.group());
+        let group = groups.find(|group| group.code() == exchange.group);
         let group = group.ok_or(Error::IllegalParameter("key agreement group"))?;
         let key = self.server_key.as_ref().ok_or(Error::Internal)?;
         let content = signed_content(&self.session, exchange.params);

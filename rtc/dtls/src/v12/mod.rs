@@ -196,6 +196,12 @@ impl Machine {
         }
     }
 
+    /// True while a server waits for a ClientHello: no client sends anything further before that is
+    /// answered.
+    pub(crate) fn awaits_client_hello(&self) -> bool {
+        matches!(self, Self::Server(server) if server.awaits_client_hello())
+    }
+
     /// True while a HelloVerifyRequest may come, whatever its message_seq: a server that keeps no state
     /// may number each of them 0.
     pub(crate) fn takes_hello_verify_request(&self) -> bool {

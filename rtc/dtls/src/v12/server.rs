@@ -47,6 +47,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn awaits_client_hello(&self) -> bool {
+        self.state == State::ClientHello
+    }
+
     pub(crate) fn handle(
         &mut self,
         kind: u8,

@@ -95,8 +95,8 @@ pub(crate) struct Pair {
     /// Datagrams that each side sent, in order.
     pub(crate) sent: [Vec<Vec<u8>>; 2],
     pub(crate) network: Network,
-    /// Datagrams to be lost for certain, by their place among all that are sent.
-    pub(crate) lost: Vec<usize>,
+    /// Datagrams to be lost for certain: side, and place among those that it sends.
+    pub(crate) lost: Vec<(usize, usize)>,
     rng: Rng,
     flying: Vec<Flying>,
 }
@@ -148,7 +148,7 @@ impl Pair {
     pub(crate) fn send(&mut self, from: usize, datagram: Vec<u8>) {
         let copies = 1 + usize::from(self.rng.unit() < self.network.duplication);
         for _ in 0..copies {
-            let place = self.sent[0].len() + self.sent[1].len();
+            let place = (from, self.sent[from].len());
             if self.rng.unit() >= self.network.loss && !self.lost.contains(&place) {
                 let delay = self.network.delay + self.network.jitter.mul_f64(self.rng.unit());
                 let datagram = datagram.clone();
@@ -167,6 +167,22 @@ impl Pair {
         self.peers[to].handle_datagram(self.now, BytesMut::from(datagram), &mut |data| {
             received.push(data.to_vec());
         });
+    }
+
+    /// Carries by hand, in turns, what each side sends: `change` makes of the datagrams of a turn those
+    /// that the other side gets.
+    pub(crate) fn carry(&mut self, mut change: impl FnMut(usize, &[Vec<u8>]) -> Vec<Vec<u8>>) {
+        self.settle();
+        let mut carried = [0, 0];
+        for turn in 0..16 {
+            let from = turn % 2;
+            let changed = change(from, &self.sent[from][carried[from]..]);
+            carried[from] = self.sent[from].len();
+            for datagram in changed {
+                self.deliver(1 - from, &datagram);
+            }
+            self.settle();
+        }
     }
 
     /// Jumps to the next event; false when there is none before `until`.
@@ -253,7 +269,7 @@ impl Pair {
             keys
         });
         assert_eq!(keys[0], keys[1]);
-        let network = std::mem::replace(&mut self.network, Network::default());
+        let network = std::mem::take(&mut self.network);
         for (from, to) in [(0, 1), (1, 0)] {
             self.received[to].clear();
             self.write(from, &[b"one", b"", &[7; 900]]);

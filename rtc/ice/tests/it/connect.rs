@@ -556,3 +556,70 @@ fn late_candidates_do_not_disturb_a_concluded_connection() {
     assert_eq!(sim.sent[LEFT], sent);
     assert!(sim.both_are(State::Completed));
 }
+
+#[test]
+fn success_unfreezes_the_pairs_of_its_foundation() {
+    let mut raw = Raw::new(AgentConfig::default(), Role::Controlled);
+    for (host, foundation) in [(2, "same"), (3, "same"), (4, "other"), (5, "other")] {
+        let mut candidate = udp(&format!("192.0.2.{host}:2000"));
+        candidate.foundation = foundation.into();
+        candidate.priority = 2_000_000_000 - host;
+        raw.agent.add_remote_candidate(candidate).unwrap();
+    }
+    let states = |raw: &Raw| raw.agent.pairs().map(|pair| pair.state).collect::<Vec<_>>();
+    use PairState::{Frozen, InProgress, Succeeded, Waiting};
+    assert_eq!(states(&raw), [Waiting, Frozen, Waiting, Frozen]);
+    raw.wait(ms(1));
+    assert_eq!(states(&raw), [InProgress, Frozen, Waiting, Frozen]);
+    raw.answer_all();
+    assert_eq!(states(&raw), [Succeeded, Waiting, Waiting, Frozen]);
+}
+
+#[test]
+fn check_of_the_peer_repeats_ours_without_waiting_for_the_timer() {
+    let mut raw = Raw::new(AgentConfig::default(), Role::Controlled);
+    raw.agent.add_remote_candidate(udp(PEER)).unwrap();
+    raw.wait(ms(60));
+    let (lost, _) = raw.exchange();
+    assert_eq!(lost.len(), 1);
+    let check = raw.check(Role::Controlling);
+    let check = raw.seal(check);
+    raw.read(&check);
+    let (again, _) = raw.exchange();
+    assert_eq!(again.len(), 1);
+    assert_ne!(again[0].message, lost[0].message);
+    // The first is not sent again, but its late answer counts.
+    raw.wait(ms(300));
+    let (repeated, _) = raw.exchange();
+    assert!(
+        repeated
+            .iter()
+            .all(|datagram| datagram.message == again[0].message)
+    );
+    let late = raw.success(&lost[0]);
+    raw.read(&late);
+    assert_eq!(raw.agent.state(), State::Connected);
+}
+
+#[test]
+fn idle_agent_is_small() {
+    // Everything that is not behind a pointer, of which a connected agent has few.
+    assert!(
+        size_of::<rtc_ice::Agent>() < 3_000,
+        "{}",
+        size_of::<rtc_ice::Agent>()
+    );
+}
+
+#[test]
+fn full_check_list_keeps_its_best_pairs() {
+    let mut raw = Raw::new(config(|config| config.max_pairs = 2), Role::Controlled);
+    for (host, priority) in [(2, 500), (3, 700), (4, 100), (5, 900)] {
+        let mut candidate = udp(&format!("192.0.2.{host}:2000"));
+        candidate.priority = priority;
+        raw.agent.add_remote_candidate(candidate).unwrap();
+    }
+    let kept: Vec<u32> = raw.agent.pairs().map(|pair| pair.remote.priority).collect();
+    assert_eq!(kept, [700, 900]);
+    assert_eq!(raw.agent.stats().over_limit, 1);
+}

@@ -216,3 +216,29 @@ fn peer_may_still_move_a_completed_connection() {
     assert_eq!(raw.agent.selected_path(), Some(path(LOCAL, SECOND)));
     assert_eq!(raw.agent.state(), State::Completed);
 }
+
+#[test]
+fn data_returns_to_the_nominated_pair_when_that_answers_again() {
+    let mut raw = controlled();
+    ping(&mut raw, PEER, true);
+    ping(&mut raw, SECOND, false);
+    live(&mut raw, 300);
+    assert_eq!(raw.agent.selected_path(), Some(path(LOCAL, PEER)));
+    let silent = |raw: &mut Raw, dead: &str| {
+        for _ in 0..2_000 {
+            raw.wait(ms(5));
+            let (requests, _) = raw.exchange();
+            for request in requests
+                .iter()
+                .filter(|r| r.transport.peer_addr != addr(dead))
+            {
+                let response = raw.success(request);
+                raw.read_at(addr(LOCAL), request.transport.peer_addr, &response);
+            }
+        }
+    };
+    silent(&mut raw, PEER);
+    assert_eq!(raw.agent.selected_path(), Some(path(LOCAL, SECOND)));
+    silent(&mut raw, "192.0.2.254:1");
+    assert_eq!(raw.agent.selected_path(), Some(path(LOCAL, PEER)));
+}

@@ -256,6 +256,11 @@ fn second_answer_with_other_credentials_begins_a_generation() {
         sim.left().selected_path().is_some(),
         "the first peer still answers"
     );
+    assert_eq!(
+        sim.left().stats().other_remote_ufrag,
+        0,
+        "and its checks are known"
+    );
 }
 
 #[test]
@@ -282,4 +287,41 @@ fn half_changed_credentials_are_an_error() {
     );
     assert_eq!(sim.left().set_remote_credentials(known.clone()), Ok(()));
     assert_eq!(sim.left().remote_credentials(), Some(&known));
+}
+
+#[test]
+fn connection_that_is_being_made_is_not_disturbed_by_a_pending_restart() {
+    let mut sim = Sim::pair(71);
+    sim.left().restart();
+    assert!(sim.run_while(secs(1), Sim::both_are_up));
+    sim.run(ms(100));
+    assert!(sim.agents[RIGHT].pairs().any(|pair| pair.nominated));
+}
+
+#[test]
+fn restart_under_way_is_given_its_time_when_the_old_path_dies() {
+    let mut sim = Sim::connected(72);
+    sim.left().restart();
+    sim.right().restart();
+    sim.blocked.push(Box::new(|_| true));
+    swap_all(&mut sim);
+    // Consent for the old pair is gone after 30 s at most, the new checks go on.
+    sim.run(secs(31));
+    assert!(sim.both_are(State::Disconnected), "{:?}", sim.states());
+    assert_eq!(sim.left().selected_path(), None);
+    sim.blocked.clear();
+    assert!(sim.run_while(secs(2), Sim::both_are_up));
+}
+
+#[test]
+fn rollback_keeps_candidates_that_were_added_meanwhile() {
+    let mut sim = Sim::pair(73);
+    sim.left().restart();
+    sim.right().restart();
+    sim.signal(RIGHT);
+    sim.host(LEFT, "192.0.2.9:1000");
+    sim.left().rollback_restart();
+    assert_eq!(sim.left().pairs().count(), 2);
+    let pair = sim.agents[LEFT].pairs().next().unwrap();
+    assert_eq!(pair.local.generation, Some(0));
 }

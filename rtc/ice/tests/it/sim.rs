@@ -55,6 +55,9 @@ pub(crate) fn config(change: impl FnOnce(&mut AgentConfig)) -> AgentConfig {
     config
 }
 
+/// True for paths on which everything is lost.
+type Blocks = Box<dyn Fn(&FiveTuple) -> bool>;
+
 /// A datagram under way.
 struct Flight {
     at: Instant,
@@ -80,7 +83,7 @@ pub(crate) struct Sim {
     /// Private address to public address: a NAT that lets everything in that comes to the public one.
     pub(crate) nat: BTreeMap<SocketAddr, SocketAddr>,
     /// Paths, as the sender sees them, on which everything is lost.
-    pub(crate) blocked: Vec<Box<dyn Fn(&FiveTuple) -> bool>>,
+    pub(crate) blocked: Vec<Blocks>,
     /// Every datagram as it was sent.
     pub(crate) trace: Vec<String>,
     owners: BTreeMap<SocketAddr, usize>,

@@ -4,7 +4,7 @@ mod inbox;
 mod reassembly;
 mod tsn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
 
@@ -26,6 +26,7 @@ pub(crate) struct Receiver {
     /// one that was too large.
     held: BTreeMap<(u16, u64), (u32, Option<BytesMut>)>,
     inbox: Inbox,
+    notices: Notices,
     /// An incoming reset that waits for the TSNs before it (RFC 6525 §5.2.2).
     deferred: Option<Box<Deferred>>,
     /// Bytes of whole messages, with an overhead for each.
@@ -35,6 +36,15 @@ pub(crate) struct Receiver {
     /// Streams on which a message was too large.
     pub(crate) too_large: Vec<u16>,
     pub(crate) counters: Counters,
+}
+
+/// What is told apart from the messages of the inbox.
+#[derive(Debug, Default)]
+struct Notices {
+    control_ppid: Option<u32>,
+    control: VecDeque<Message>,
+    /// Streams that became readable.
+    readable: VecDeque<u16>,
 }
 
 /// What [`Receiver`] counts.
@@ -57,6 +67,8 @@ struct InStream {
     next_ssn: u64,
     lane: Lane,
     discard: bool,
+    /// It stands in [`Notices::readable`].
+    noticed: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +88,7 @@ impl Receiver {
             streams: BTreeMap::new(),
             held: BTreeMap::new(),
             inbox: Inbox::default(),
+            notices: Notices { control_ppid: config.control_ppid, ..Notices::default() },
             deferred: None,
             stored: 0,
             window: config.receive_window,
@@ -142,6 +155,12 @@ impl Receiver {
         Ok(())
     }
 
+    /// Counts a TSN as received without its data.
+    pub(crate) fn skip(&mut self, tsn: u64) -> Result<(), Violation> {
+        self.tsns.record(tsn);
+        self.absorb_runs()
+    }
+
     /// FORWARD-TSN: everything up to `to` counts as received, and ordered messages of the given
     /// streams up to the given SSN as delivered.
     pub(crate) fn forward(
@@ -188,7 +207,7 @@ impl Receiver {
         let stream = self.streams.entry(meta.stream).or_default();
         if meta.unordered {
             if let Some(payload) = payload {
-                self.stored += stream.accept(&mut self.inbox, &mut self.counters, meta, payload);
+                self.stored += stream.accept(&mut self.inbox, &mut self.notices, &mut self.counters, meta, payload);
             }
             return;
         }
@@ -197,7 +216,7 @@ impl Receiver {
                 stream.next_ssn += 1;
                 if let Some(payload) = payload {
                     self.stored +=
-                        stream.accept(&mut self.inbox, &mut self.counters, meta, payload);
+                        stream.accept(&mut self.inbox, &mut self.notices, &mut self.counters, meta, payload);
                 }
                 if !self.held.is_empty() {
                     let next = self.streams.entry(meta.stream).or_default().next_ssn;
@@ -229,7 +248,7 @@ impl Receiver {
             if let Some(payload) = payload {
                 let meta = Meta { stream: id, ssn: ssn as u16, ppid, unordered: false };
                 let stream = self.streams.entry(id).or_default();
-                self.stored += stream.accept(&mut self.inbox, &mut self.counters, meta, payload);
+                self.stored += stream.accept(&mut self.inbox, &mut self.notices, &mut self.counters, meta, payload);
             }
         }
         let stream = self.streams.entry(id).or_default();
@@ -251,11 +270,11 @@ impl Receiver {
         }
     }
 
-    /// The streams of the deferred reset, once it can be done.
-    pub(crate) fn take_due_reset(&mut self) -> Option<Vec<u16>> {
+    /// Last TSN and streams of the deferred reset, once it can be done.
+    pub(crate) fn take_due_reset(&mut self) -> Option<(u32, Vec<u16>)> {
         let deferred = self.deferred.as_mut()?;
         (self.tsns.cumulative() >= deferred.last_tsn)
-            .then(|| std::mem::take(&mut deferred.streams))
+            .then(|| (deferred.last_tsn as u32, std::mem::take(&mut deferred.streams)))
     }
 
     /// Resets streams: the next ordered message has SSN 0.
@@ -293,6 +312,20 @@ impl Receiver {
         Some(message)
     }
 
+    pub(crate) fn read_control(&mut self) -> Option<Message> {
+        let message = self.notices.control.pop_front()?;
+        self.stored -= message.payload.len() + OVERHEAD;
+        Some(message)
+    }
+
+    pub(crate) fn poll_readable(&mut self) -> Option<u16> {
+        let id = self.notices.readable.pop_front()?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.noticed = false;
+        }
+        Some(id)
+    }
+
     pub(crate) fn readable(&self, id: u16) -> usize {
         self.streams.get(&id).map_or(0, |stream| stream.lane.bytes)
     }
@@ -305,6 +338,12 @@ impl Receiver {
     /// Gives memory back that nothing needs at the moment.
     pub(crate) fn shrink(&mut self) {
         self.inbox.shrink();
+        if self.notices.control.is_empty() {
+            self.notices.control = VecDeque::new();
+        }
+        if self.notices.readable.is_empty() {
+            self.notices.readable = VecDeque::new();
+        }
         self.tsns.shrink();
         self.too_large.shrink_to_fit();
     }
@@ -325,6 +364,8 @@ impl Receiver {
         });
         self.stored = self.streams.values().map(|stream| stream.lane.bytes).sum();
         self.stored += self.inbox.len() * OVERHEAD;
+        self.stored +=
+            self.notices.control.iter().map(|it| it.payload.len() + OVERHEAD).sum::<usize>();
     }
 }
 
@@ -334,18 +375,27 @@ impl InStream {
     fn accept(
         &mut self,
         inbox: &mut Inbox,
+        notices: &mut Notices,
         counters: &mut Counters,
         meta: Meta,
         payload: BytesMut,
     ) -> usize {
         counters.messages += 1;
         counters.bytes += payload.len() as u64;
+        let charge = payload.len() + OVERHEAD;
+        let Meta { stream, ppid, unordered, .. } = meta;
+        let message = Message { stream, ppid, payload, unordered };
+        if notices.control_ppid == Some(ppid) {
+            notices.control.push_back(message);
+            return charge;
+        }
         if self.discard {
             return 0;
         }
-        let charge = payload.len() + OVERHEAD;
-        let Meta { stream, ppid, unordered, .. } = meta;
-        inbox.push(&mut self.lane, Message { stream, ppid, payload, unordered });
+        inbox.push(&mut self.lane, message);
+        if !std::mem::replace(&mut self.noticed, true) {
+            notices.readable.push_back(stream);
+        }
         charge
     }
 }

@@ -3,7 +3,7 @@
 mod outstanding;
 mod queue;
 
-pub(crate) use outstanding::{Outstanding, OutgoingChunk};
+pub(crate) use outstanding::Outstanding;
 pub(crate) use queue::{Lifetime, Phase, Queued, SendQueue};
 
 #[cfg(test)]

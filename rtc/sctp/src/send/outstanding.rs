@@ -231,7 +231,7 @@ impl Outstanding {
             if self.can_abandon
                 && self.message(message).is_some_and(|message| message.lifetime.expired(now))
             {
-                self.abandon(index);
+                self.abandon(message);
                 continue;
             }
             return Some((index, length));
@@ -275,12 +275,18 @@ impl Outstanding {
 
     /// Gives the open message up if its lifetime is over.
     pub(crate) fn expire_open(&mut self, now: Instant) {
-        if self.can_abandon
-            && self.open.is_some()
-            && self.messages.back().is_some_and(|message| message.lifetime.expired(now))
-            && let Some(last) = self.chunks.len().checked_sub(1)
-        {
-            self.abandon(last);
+        let (Some(offset), Some(message)) = (self.open, self.messages.back()) else { return };
+        if !message.lifetime.expired(now) {
+            return;
+        }
+        if offset == 0 {
+            // Nothing of it was sent: nobody will miss it.
+            self.given_up.push((message.stream, message.payload.len()));
+            self.abandoned_messages += 1;
+            self.messages.pop_back();
+            self.open = None;
+        } else if self.can_abandon {
+            self.abandon(self.first_message.wrapping_add(self.messages.len() as u32 - 1));
         }
     }
 
@@ -355,11 +361,14 @@ impl Outstanding {
             }
             let Some(message) = self.message(chunk.message) else { break };
             if !message.unordered {
-                match streams.iter_mut().find(|(stream, _)| *stream == message.stream) {
-                    Some((_, ssn)) => *ssn = message.ssn,
+                match streams.iter().position(|&(stream, _)| stream == message.stream) {
+                    Some(at) => {
+                        streams.swap_remove(at);
+                    }
                     None if streams.len() == max_streams => break,
-                    None => streams.push((message.stream, message.ssn)),
+                    None => {}
                 }
+                streams.push((message.stream, message.ssn));
             }
             point = Some(self.base.wrapping_add(index as u32));
         }
@@ -509,15 +518,14 @@ impl Outstanding {
             .message(number)
             .is_some_and(|message| message.max_retransmits.is_some_and(|max| resends >= max));
         if exhausted && self.can_abandon {
-            self.abandon(index);
+            self.abandon(number);
         }
     }
 
-    /// Gives the message of a chunk up (RFC 3758 §3.5). If a part of it was never sent, one more
+    /// Gives a message up (RFC 3758 §3.5). If a part of it was never sent, one more
     /// TSN stands for that part, so that there is something to skip behind fragments which the
     /// peer may have in full.
-    fn abandon(&mut self, index: usize) {
-        let Some(number) = self.chunks.get(index).map(|chunk| chunk.message) else { return };
+    fn abandon(&mut self, number: u32) {
         let at = number.wrapping_sub(self.first_message) as usize;
         let last = at + 1 == self.messages.len();
         let Some(message) = self.messages.get_mut(at) else { return };
@@ -541,8 +549,9 @@ impl Outstanding {
             });
             self.abandoned += 1;
         }
-        let before = self.chunks.range(..index).rev();
-        let start = index - before.take_while(|chunk| chunk.message == number).count();
+        let first = self.first_message;
+        let start =
+            self.chunks.partition_point(|chunk| (chunk.message.wrapping_sub(first) as usize) < at);
         for chunk in self.chunks.range_mut(start..) {
             if chunk.message != number {
                 break;

@@ -79,7 +79,8 @@ pub(crate) struct SendQueue {
     messages: usize,
     /// Streams with messages whose lifetime has not started.
     unstamped: Vec<u16>,
-    blocked: usize,
+    /// Streams whose `send` failed for want of room.
+    blocked: Vec<u16>,
 }
 
 impl SendQueue {
@@ -91,7 +92,7 @@ impl SendQueue {
             buffered: 0,
             messages: 0,
             unstamped: Vec::new(),
-            blocked: 0,
+            blocked: Vec::new(),
         }
     }
 
@@ -113,27 +114,35 @@ impl SendQueue {
         self.messages > 0
     }
 
-    /// Queues a message unless `total` or `per_stream` bytes would be passed; a message that alone
-    /// is longer is taken when nothing else waits. Returns false when there is no room.
+    /// Whether a message of `length` bytes can be queued without passing `total` or `per_stream`
+    /// bytes; one that alone is longer is taken when nothing else waits. When there is no room, the
+    /// stream is told when there is.
     #[inline]
-    pub(crate) fn push(
+    pub(crate) fn has_room(
         &mut self,
         id: u16,
-        message: Queued,
+        length: usize,
         total: usize,
         per_stream: usize,
     ) -> bool {
-        let length = message.payload.len();
         let all = self.buffered + self.messages * OVERHEAD;
         let stream = self.streams.entry(id).or_default();
         let own = stream.buffered + stream.messages.len() * OVERHEAD;
         if (own > 0 && own + length > per_stream) || (all > 0 && all + length > total) {
             if !stream.blocked {
                 stream.blocked = true;
-                self.blocked += 1;
+                self.blocked.push(id);
             }
             return false;
         }
+        true
+    }
+
+    /// Queues a message.
+    #[inline]
+    pub(crate) fn push(&mut self, id: u16, message: Queued) {
+        let length = message.payload.len();
+        let stream = self.streams.entry(id).or_default();
         if let Lifetime::Unstamped(_) = message.lifetime
             && self.unstamped.last() != Some(&id)
         {
@@ -147,7 +156,6 @@ impl SendQueue {
         if !stream.active {
             stream.activate(id, self.virtual_time, &mut self.active);
         }
-        true
     }
 
     /// Starts the lifetimes of messages that were queued since the last call.
@@ -211,25 +219,24 @@ impl SendQueue {
     /// Streams whose `send` failed and that have room again.
     pub(crate) fn take_writable(&mut self, total: usize, per_stream: usize) -> Vec<u16> {
         // Half of the room, so that a blocked writer does not wake up for every packet.
-        let all = self.buffered + self.messages * OVERHEAD;
-        if self.blocked == 0 || all > total / 2 {
+        if self.buffered + self.messages * OVERHEAD > total / 2 {
             return Vec::new();
         }
-        let mut writable = Vec::new();
-        for (&id, stream) in &mut self.streams {
-            let own = stream.buffered + stream.messages.len() * OVERHEAD;
-            if stream.blocked && own <= per_stream / 2 {
-                stream.blocked = false;
-                writable.push(id);
-            }
-        }
-        self.blocked -= writable.len();
-        writable
+        let streams = &mut self.streams;
+        self.blocked
+            .extract_if(.., |id| {
+                let Some(stream) = streams.get_mut(id) else { return true };
+                let own = stream.buffered + stream.messages.len() * OVERHEAD;
+                let room = own <= per_stream / 2;
+                stream.blocked &= !room;
+                room
+            })
+            .collect()
     }
 
     #[inline]
     pub(crate) fn has_blocked(&self) -> bool {
-        self.blocked > 0
+        !self.blocked.is_empty()
     }
 
     /// Drops messages whose lifetime is over. Returns the streams that lost some, and whether that
@@ -285,7 +292,7 @@ impl SendQueue {
         let Some(stream) = self.streams.remove(&id) else { return };
         self.messages -= stream.messages.len();
         self.buffered -= stream.buffered.min(self.buffered);
-        self.blocked -= usize::from(stream.blocked);
+        self.blocked.retain(|&other| other != id);
         if stream.active {
             self.active.retain(|Reverse((_, other))| *other != id);
         }

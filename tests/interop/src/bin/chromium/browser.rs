@@ -52,8 +52,10 @@ const FLAGS: [&str; 14] = [
 ];
 
 /// A camera and a microphone that need no asking. Whoever may use them also sees addresses.
-const FAKE_MEDIA: [&str; 2] =
-    ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+const FAKE_MEDIA: [&str; 2] = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+];
 
 /// Host candidates carry addresses, not names of multicast DNS.
 const SHOW_ADDRESSES: &str = "--disable-features=WebRtcHideLocalIpsWithMdns";

@@ -3,11 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use rtc::data_channel::RTCDataChannelInit;
 use rtc::peer_connection::configuration::{
     RTCBundlePolicy, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, RTCOfferOptions,
@@ -17,11 +15,12 @@ use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
 use rtc::peer_connection::state::{RTCIceGatheringState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::RTCIceCandidateInit;
-use rtc_driver::{PeerConnection, Runtime};
+use rtc::statistics::{RTCIceCandidateStats, RTCStats, RTCStatsReport};
+use rtc_driver::{Builder, DataChannels, PeerConnection, Runtime};
 use rtc_interop::args::{Args, Case, Policy, Role};
 use rtc_interop::lines::{self, Candidate, Description, DescriptionKind, Line, Verdict};
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::cases;
 use crate::channel::Channel;
@@ -35,7 +34,7 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
     let lines = lines::read_stdin();
     let case = args.case;
     let mut details = Map::new();
-    let ended = match Agent::new(runtime, args).await {
+    let ended = match Agent::new(runtime, args) {
         Ok(agent) => {
             let ended = tokio::select! {
                 ended = agent.play() => ended,
@@ -65,6 +64,9 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
 pub(crate) struct Agent {
     pub(crate) args: Args,
     pub(crate) pc: PeerConnection,
+    /// The channels that the peer opens. The stream lives as long as the agent: without one, they
+    /// would be among the events.
+    incoming: Mutex<DataChannels>,
     /// Figures for the result.
     details: RefCell<Map<String, Value>>,
     /// What the case is doing, for when it times out.
@@ -89,7 +91,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    async fn new<R: Runtime>(runtime: R, args: Args) -> Result<Self, Failure> {
+    fn new<R: Runtime>(runtime: R, args: Args) -> Result<Self, Failure> {
         let mut setting = SettingEngine::default();
         cases::configure(&args, &mut setting)?;
         let servers = args.ice_servers.iter().map(|server| RTCIceServer {
@@ -106,8 +108,14 @@ impl Agent {
             .with_bundle_policy(RTCBundlePolicy::MaxBundle)
             .with_setting_engine(setting)
             .build();
-        let pc = connect(runtime, configuration, &args.bind).await?;
+        let builder = Builder::new(runtime).with_configuration(configuration);
+        let pc = args
+            .bind
+            .iter()
+            .fold(builder, |builder, addr| builder.bind(*addr))
+            .build()?;
         Ok(Self {
+            incoming: Mutex::new(pc.data_channels()),
             state: watch::Sender::new(pc.connection_state()),
             pc,
             details: RefCell::default(),
@@ -325,19 +333,13 @@ impl Agent {
         ))
     }
 
-    /// The channels that the peer opens, one after the other.
-    pub(crate) fn incoming(&self) -> rtc_driver::DataChannels {
+    /// The next channel that the peer opens.
+    pub(crate) async fn incoming(&self) -> Result<Channel<'_>, Failure> {
         self.step("waiting for the peer's channel");
-        self.pc.data_channels()
-    }
-
-    /// The peer's first channel.
-    pub(crate) async fn first_incoming(&self) -> Result<Channel<'_>, Failure> {
-        match self.incoming().next().await {
+        let channel = self.incoming.lock().await.next().await;
+        match channel {
             Some(channel) => Ok(Channel::new(self, channel)),
-            None => Err(Failure::Failed(
-                "the connection closed without a channel".to_owned(),
-            )),
+            None => Err(Failure::Failed("the connection closed".to_owned())),
         }
     }
 
@@ -364,7 +366,34 @@ impl Agent {
 
     /// Keeps what is known of the transport, which is gone once the connection is closed.
     pub(crate) fn note_transport(&self) {
-        self.detail("dtls", "1.2");
+        let report = self.pc.stats();
+        let Some(transport) = report.transport() else {
+            return;
+        };
+        if let Some(version) = transport.tls_version {
+            self.detail(
+                "dtls",
+                match version {
+                    "FEFD" => "1.2",
+                    "FEFC" => "1.3",
+                    other => other,
+                },
+            );
+        }
+        if let Some(cipher) = transport.dtls_cipher {
+            self.detail("dtls_cipher", cipher);
+        }
+        if let Some(profile) = transport.srtp_cipher {
+            self.detail("srtp", profile.strip_prefix("SRTP_").unwrap_or(profile));
+        }
+        if let Some((local, remote)) = selected_pair(&report) {
+            self.detail("pair", format!("{} {}", end(&local), end(&remote)));
+        }
+    }
+
+    /// The user name fragment of the own candidate in use.
+    pub(crate) fn selected_ufrag(&self) -> Option<String> {
+        selected_pair(&self.pc.stats()).and_then(|(local, _)| local.username_fragment)
     }
 
     pub(crate) fn local_sdp(&self) -> String {
@@ -399,20 +428,35 @@ impl Agent {
     }
 }
 
-async fn connect<R: Runtime>(
-    runtime: R,
-    configuration: rtc::peer_connection::configuration::RTCConfiguration,
-    bind: &[SocketAddr],
-) -> Result<PeerConnection, Failure> {
-    let mut builder = PeerConnection::builder(runtime).configuration(configuration);
-    for addr in bind {
-        builder = builder.bind(*addr);
-    }
-    Ok(builder.build().await?)
+/// Our candidate and the peer's that are in use.
+fn selected_pair(report: &RTCStatsReport) -> Option<(RTCIceCandidateStats, RTCIceCandidateStats)> {
+    let selected = report.transport()?.selected_candidate_pair_id.as_ref()?;
+    let RTCStats::CandidatePair(pair) = report.get(selected)? else {
+        return None;
+    };
+    let candidate = |id: &str| match report.get(id)? {
+        RTCStats::LocalCandidate(stats) | RTCStats::RemoteCandidate(stats) => Some(stats.clone()),
+        _ => None,
+    };
+    Some((
+        candidate(&pair.local_candidate_id)?,
+        candidate(&pair.remote_candidate_id)?,
+    ))
+}
+
+fn end(candidate: &RTCIceCandidateStats) -> String {
+    let address = candidate.address.as_deref().unwrap_or("?");
+    let RTCIceCandidateStats {
+        candidate_type,
+        protocol,
+        port,
+        ..
+    } = candidate;
+    format!("{candidate_type}/{protocol}/{address}:{port}")
 }
 
 /// Resolves after a while, on whatever runtime.
-async fn after(duration: Duration) {
+pub(crate) async fn after(duration: Duration) {
     let (sender, over) = oneshot::channel();
     thread::spawn(move || {
         thread::sleep(duration);

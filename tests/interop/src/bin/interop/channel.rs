@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 
-use rtc::data_channel::RTCDataChannelMessage;
+use rtc::data_channel::{RTCDataChannelMessage, RTCDataChannelParameters};
 use rtc_driver::DataChannel;
 
 use crate::agent::Agent;
 use crate::failure::{Failure, check};
 
 /// A data channel of the agent.
-#[derive(Debug)]
 pub(crate) struct Channel<'a> {
     pub(crate) inner: DataChannel,
+    parameters: RTCDataChannelParameters,
     agent: &'a Agent,
     received: Cell<usize>,
 }
@@ -25,8 +25,13 @@ impl<'a> Channel<'a> {
         }
     }
 
-    pub(crate) fn label(&self) -> String {
-        self.inner.label()
+    /// Its name, also after its end.
+    pub(crate) fn label(&self) -> &str {
+        &self.parameters.label
+    }
+
+    pub(crate) fn parameters(&self) -> &RTCDataChannelParameters {
+        &self.parameters
     }
 
     /// How many messages came.

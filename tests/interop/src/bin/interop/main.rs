@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use rtc_interop::args::{self, Args};
 use rtc_interop::lines;
+use rtc_tokio::TokioRuntime;
 use tracing_subscriber::EnvFilter;
 
 /// An interop agent whose stack is this project's.
@@ -56,7 +57,7 @@ fn on_tokio(args: Args) -> bool {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(agent::run(rtc_tokio::TokioRuntime, args)),
+        Ok(runtime) => runtime.block_on(async { agent::run(TokioRuntime::current(), args).await }),
         Err(error) => {
             lines::complain(&format!("tokio does not start: {error}"));
             false

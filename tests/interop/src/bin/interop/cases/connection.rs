@@ -49,7 +49,7 @@ pub(crate) async fn bad_fingerprint(agent: &Agent) -> Result<(), Failure> {
         Role::Answer => {
             tokio::select! {
                 biased;
-                channel = agent.first_incoming() => {
+                channel = agent.incoming() => {
                     check!(channel.is_err(), "a channel was opened");
                 }
                 _ = agent.wait_state(&[RTCPeerConnectionState::Failed]) => {}
@@ -94,7 +94,7 @@ pub(crate) async fn close(agent: &Agent) -> Result<(), Failure> {
         return Ok(());
     }
     agent.tolerates_failure.set(true);
-    let channel = agent.first_incoming().await?;
+    let channel = agent.incoming().await?;
     check!(
         channel.label() == "echo",
         "the channel's label is {}",
@@ -145,7 +145,7 @@ pub(crate) async fn stats(agent: &Agent) -> Result<(), Failure> {
             report(agent)
         }
         Role::Answer => {
-            let channel = agent.first_incoming().await?;
+            let channel = agent.incoming().await?;
             check!(
                 channel.label() == "data",
                 "the channel's label is {}",

@@ -100,11 +100,8 @@ async fn modes_answer(agent: &Agent) -> Result<(), Failure> {
     for (label, init) in agreed {
         channels.push(agent.channel(label, init)?);
     }
-    let mut incoming = agent.incoming();
     while channels.len() < modes_table().len() {
-        let Some(channel) = incoming.next().await else {
-            return Err(Failure::Failed("the connection closed".to_owned()));
-        };
+        let channel = agent.incoming().await?;
         let got = channel.parameters();
         let label = &got.label;
         let Some((_, want)) = announced.iter().find(|(name, _)| name == label) else {
@@ -125,7 +122,7 @@ async fn modes_answer(agent: &Agent) -> Result<(), Failure> {
             "{label}: maxPacketLifeTime is {:?}",
             got.max_packet_life_time
         );
-        channels.push(Channel::new(agent, channel));
+        channels.push(channel);
     }
     let echoes = try_join_all(channels.iter().map(|channel| channel.echo()));
     tokio::select! {
@@ -176,7 +173,7 @@ async fn bulk_offer(agent: &Agent) -> Result<(), Failure> {
 }
 
 async fn bulk_answer(agent: &Agent) -> Result<(), Failure> {
-    let channel = agent.first_incoming().await?;
+    let channel = agent.incoming().await?;
     check!(
         channel.label() == "bulk",
         "the channel's label is {}",
@@ -241,17 +238,13 @@ async fn close_offer(agent: &Agent) -> Result<(), Failure> {
 }
 
 async fn close_answer(agent: &Agent) -> Result<(), Failure> {
-    let mut incoming = agent.incoming();
     let mut channels: Vec<Rc<Channel<'_>>> = Vec::new();
     let mut playing = FuturesUnordered::new();
     let (mut closed, mut done) = (0, false);
     while closed < 2 || !done {
         tokio::select! {
-            channel = incoming.next() => {
-                let Some(channel) = channel else {
-                    return Err(Failure::Failed("the connection closed".to_owned()));
-                };
-                let channel = Rc::new(Channel::new(agent, channel));
+            channel = agent.incoming(), if channels.len() < 3 => {
+                let channel = Rc::new(channel?);
                 channels.push(Rc::clone(&channel));
                 playing.push(close_one(channel));
                 agent.step("waiting for a and b to close");
@@ -263,7 +256,7 @@ async fn close_answer(agent: &Agent) -> Result<(), Failure> {
             () = agent.peer_done(), if !done => done = true,
         }
     }
-    let mut labels: Vec<String> = channels.iter().map(|channel| channel.label()).collect();
+    let mut labels: Vec<&str> = channels.iter().map(|channel| channel.label()).collect();
     labels.sort();
     check!(labels == ["a", "b", "c"], "channels {labels:?} came");
     for channel in &channels {

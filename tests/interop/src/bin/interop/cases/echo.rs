@@ -1,11 +1,13 @@
 //! `data-echo` and the cases that are `data-echo` under another condition.
 
+use std::time::Duration;
+
 use rtc::data_channel::RTCDataChannelMessage;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc_interop::args::Role;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, after as pause};
 use crate::cases::data::{noise, reliable};
 use crate::channel::Channel;
 use crate::failure::{Failure, check};
@@ -66,6 +68,11 @@ pub(crate) async fn ice_restart(agent: &Agent) -> Result<(), Failure> {
             check!(before[0] != after[0], "the own ufrag stayed");
             check!(before[1] != after[1], "the peer's ufrag stayed");
             exchange_all(agent, &channel, rest).await?;
+            agent.step("waiting for a pair of the new generation");
+            while agent.selected_ufrag().as_ref() != Some(&after[0]) {
+                pause(Duration::from_millis(20)).await;
+            }
+            channel.exchange("after the restart".into()).await?;
         }
         Role::Answer => {
             let channel = accept(agent).await?;
@@ -79,6 +86,11 @@ pub(crate) async fn ice_restart(agent: &Agent) -> Result<(), Failure> {
             check!(ufrags.len() == 2, "{} offers came", ufrags.len());
             check!(ufrags[0] != ufrags[1], "the offerer's ufrag stayed");
             check!(channel.received() > 3, "no message came after the restart");
+            let (used, own) = (agent.selected_ufrag(), ufrag(&agent.local_sdp()));
+            check!(
+                used.as_ref() == Some(&own),
+                "the pair in use is of the generation {used:?}"
+            );
         }
     }
     let states = agent.states.borrow();
@@ -104,8 +116,8 @@ pub(crate) async fn open(agent: &Agent) -> Result<Channel<'_>, Failure> {
 
 /// Takes the channel `echo` and checks its parameters.
 async fn accept(agent: &Agent) -> Result<Channel<'_>, Failure> {
-    let channel = agent.first_incoming().await?;
-    let parameters = channel.inner.parameters();
+    let channel = agent.incoming().await?;
+    let parameters = channel.parameters();
     check!(
         parameters.label == "echo",
         "the channel's label is {}",

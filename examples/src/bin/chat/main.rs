@@ -1,0 +1,73 @@
+//! A chat and a throughput test between this program and web pages, over data channels.
+//!
+//! ```sh
+//! cargo run --release -p rtc-examples --bin chat
+//! ```
+//!
+//! Open the address that it prints in a browser, in two windows if you like. Lines typed on the
+//! terminal go to every page, and what one page says goes to the others. With `--self-test` there is
+//! no browser: two peers in this process exchange 64 MiB each way and check every byte.
+//!
+//! * `server.rs`: the page, and the offers that it posts.
+//! * `session.rs`: one task for each page, from its offer to its end.
+//! * `room.rs`: who says what to whom.
+//! * `throughput.rs`: the test of speed; `throughput.js` is the other half.
+//! * `self_test.rs`: both ends in one process.
+
+mod room;
+mod self_test;
+mod server;
+mod session;
+mod throughput;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Chat and throughput test with web pages, over WebRTC data channels.
+///
+/// The environment variable RUST_LOG chooses what is logged on standard error, for example
+/// RUST_LOG=debug.
+#[derive(Debug, Parser)]
+#[command(name = "chat", max_term_width = 100)]
+struct Args {
+    /// Address at which the page is served; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Connect two peers in this process, transfer 64 MiB each way, and check what arrives.
+    #[arg(long, conflicts_with = "listen")]
+    self_test: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+
+    let failure = if args.self_test {
+        self_test::run().await.err().map(|error| error.to_string())
+    } else {
+        server::run(args.listen).await.err().map(|error| error.to_string())
+    };
+    match failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line on the terminal. Nobody may be there to read it, which is no reason to end.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn complain(failure: &str) {
+    let _ = writeln!(io::stderr(), "chat: {failure}");
+}

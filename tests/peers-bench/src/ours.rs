@@ -1,0 +1,161 @@
+//! `rtc` of this repository.
+
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use bytes::BytesMut;
+use ours::crypto::{Certificate, CertificateParams, default_provider};
+use ours::data_channel::RTCDataChannelId;
+use ours::peer_connection::RTCPeerConnection;
+use ours::peer_connection::configuration::RTCConfigurationBuilder;
+use ours::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use ours::peer_connection::message::RTCMessage;
+use ours::peer_connection::sdp::RTCSessionDescription;
+use ours::sansio::Protocol;
+use ours::shared::{Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+
+use crate::{Connection, Received};
+
+/// A peer.
+pub struct Ours {
+    connection: RTCPeerConnection,
+    local: SocketAddr,
+    channel: Option<RTCDataChannelId>,
+    // What a socket would send from and receive into.
+    outgoing: Vec<u8>,
+    incoming: BytesMut,
+    batch: Vec<TaggedBytesMut>,
+}
+
+impl Ours {
+    fn events(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            if let RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) = event {
+                self.channel = Some(id);
+            }
+        }
+    }
+}
+
+impl Connection for Ours {
+    const NAME: &'static str = "ours";
+    type Certificate = Certificate;
+    type Datagram = BytesMut;
+
+    fn certificate() -> Certificate {
+        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+        let mut seed = [0; 32];
+        default_provider().random.fill(&mut seed).expect("randomness");
+        let params = CertificateParams::new(unix_time);
+        Certificate::generate(default_provider(), &params, &mut Rng::from_seed(seed))
+            .expect("a certificate")
+    }
+
+    fn new(local: SocketAddr, certificate: Option<&Certificate>, now: Instant) -> Self {
+        let mut configuration = RTCConfigurationBuilder::new().with_now(now);
+        if let Some(certificate) = certificate {
+            configuration = configuration.with_certificates(vec![certificate.clone()]);
+        }
+        let mut connection = RTCPeerConnection::new(configuration.build()).expect("a connection");
+        connection.add_local_interface(local, TransportProtocol::UDP).expect("the address is taken");
+        Self {
+            connection,
+            local,
+            channel: None,
+            outgoing: Vec::new(),
+            incoming: BytesMut::new(),
+            batch: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, _now: Instant) -> String {
+        self.connection.create_data_channel("bench", None).expect("a channel");
+        let offer = self.connection.create_offer(None).expect("an offer");
+        self.connection.set_local_description(offer).expect("the offer is set");
+        self.connection.local_description().expect("the offer is set").sdp
+    }
+
+    fn answer(&mut self, _now: Instant, offer: &str) -> String {
+        let offer = RTCSessionDescription::offer(offer.to_owned()).expect("the offer parses");
+        self.connection.set_remote_description(offer).expect("the offer is accepted");
+        let answer = self.connection.create_answer(None).expect("an answer");
+        self.connection.set_local_description(answer).expect("the answer is set");
+        self.connection.local_description().expect("the answer is set").sdp
+    }
+
+    fn accept(&mut self, _now: Instant, answer: &str) {
+        let answer = RTCSessionDescription::answer(answer.to_owned()).expect("the answer parses");
+        self.connection.set_remote_description(answer).expect("the answer is accepted");
+    }
+
+    fn is_open(&self) -> bool {
+        self.channel.is_some()
+    }
+
+    fn send(&mut self, _now: Instant, payload: &[u8]) -> bool {
+        let id = self.channel.expect("the channel is open");
+        let mut channel = self.connection.data_channel(id).expect("the channel exists");
+        match channel.send(BytesMut::from(payload)) {
+            Ok(()) => true,
+            Err(ours::Error::BufferFull) => false,
+            Err(error) => panic!("the message is refused: {error}"),
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, wire: &mut Vec<BytesMut>) {
+        loop {
+            self.outgoing.clear();
+            let transmit = self.connection.poll_transmit(now, MAX_DATAGRAMS, &mut self.outgoing);
+            let Some(transmit) = transmit else { break };
+            // A receive call brings such a batch in one buffer, which is cut into datagrams.
+            self.incoming.reserve(RECEIVE_BUFFER.max(transmit.size));
+            self.incoming.extend_from_slice(&self.outgoing);
+            let segment = transmit.segment_size.unwrap_or(transmit.size);
+            while !self.incoming.is_empty() {
+                wire.push(self.incoming.split_to(segment.min(self.incoming.len())));
+            }
+        }
+        self.events();
+    }
+
+    fn receive(&mut self, now: Instant, from: SocketAddr, wire: &mut Vec<BytesMut>) {
+        let transport = TransportContext {
+            local_addr: self.local,
+            peer_addr: from,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
+        };
+        self.batch.extend(wire.drain(..).map(|message| TaggedBytesMut { now, transport, message }));
+        self.connection.handle_read_batch(&mut self.batch);
+        self.events();
+    }
+
+    fn datagram(bytes: &[u8]) -> BytesMut {
+        BytesMut::from(bytes)
+    }
+
+    fn read(&mut self) -> Received {
+        let mut received = Received::default();
+        while let Some(message) = self.connection.poll_read() {
+            if let RTCMessage::DataChannelMessage(_, message) = message {
+                received.messages += 1;
+                received.bytes += message.data.len() as u64;
+            }
+        }
+        received
+    }
+
+    fn timeout(&mut self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.connection.handle_timeout(now).expect("time is taken");
+        self.events();
+    }
+}
+
+/// Datagrams per send call.
+const MAX_DATAGRAMS: usize = 32;
+/// A receive buffer that holds a whole batch.
+const RECEIVE_BUFFER: usize = 64 * 1024;
