@@ -222,7 +222,14 @@ fn every_kind_of_channel_survives_loss() {
                 .all(|id| sim.a.connection.data_channel(*id).unwrap().buffered_amount() == 0);
             reliable == 100 && drained
         });
-        assert!(done, "seed {seed}: reliable channels deliver all");
+        assert!(
+            done,
+            "seed {seed}: reliable channels deliver all; {} messages came, {:?}, {:?}, {:?}",
+            sim.b.messages.len(),
+            sim.link,
+            sim.a.connection,
+            sim.b.connection
+        );
         for id in &ids {
             let channel = sim.a.connection.data_channel(*id).unwrap();
             assert_eq!(channel.ready_state(), RTCDataChannelState::Open, "seed {seed}");

@@ -14,9 +14,7 @@ use bytes::BytesMut;
 use rtc::data_channel::RTCDataChannelMessage;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::event::{
-    RTCDataChannelEvent, RTCPeerConnectionEvent, RTCTrackEvent,
-};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent, RTCTrackEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
@@ -29,16 +27,34 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Who begins.
 enum Role {
-    Offerer { offer: oneshot::Sender<RTCSessionDescription>, answer: oneshot::Receiver<RTCSessionDescription> },
-    Answerer { offer: oneshot::Receiver<RTCSessionDescription>, answer: oneshot::Sender<RTCSessionDescription> },
+    Offerer {
+        offer: oneshot::Sender<RTCSessionDescription>,
+        answer: oneshot::Receiver<RTCSessionDescription>,
+    },
+    Answerer {
+        offer: oneshot::Receiver<RTCSessionDescription>,
+        answer: oneshot::Sender<RTCSessionDescription>,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let (offer_tx, offer_rx) = oneshot::channel();
     let (answer_tx, answer_rx) = oneshot::channel();
-    let offerer = run("offerer", Role::Offerer { offer: offer_tx, answer: answer_rx });
-    let answerer = run("answerer", Role::Answerer { offer: offer_rx, answer: answer_tx });
+    let offerer = run(
+        "offerer",
+        Role::Offerer {
+            offer: offer_tx,
+            answer: answer_rx,
+        },
+    );
+    let answerer = run(
+        "answerer",
+        Role::Answerer {
+            offer: offer_rx,
+            answer: answer_tx,
+        },
+    );
     tokio::try_join!(offerer, answerer)?;
     Ok(())
 }
@@ -72,19 +88,26 @@ async fn run(name: &str, role: Role) -> Result<()> {
     loop {
         // Datagrams for the network.
         while let Some(msg) = pc.poll_write() {
-            socket.send_to(&msg.message, msg.transport.peer_addr).await?;
+            socket
+                .send_to(&msg.message, msg.transport.peer_addr)
+                .await?;
         }
         // What happened.
         while let Some(event) = pc.poll_event() {
             match event {
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
                     tell(name, &format!("connection is {state}"));
-                    if matches!(state, RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) {
+                    if matches!(
+                        state,
+                        RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+                    ) {
                         pc.close()?;
                     }
                 }
                 RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
-                    let mine = pc.data_channel(id).is_some_and(|channel| !channel.is_incoming());
+                    let mine = pc
+                        .data_channel(id)
+                        .is_some_and(|channel| !channel.is_incoming());
                     if mine {
                         let message = RTCDataChannelMessage::from("hello, peer");
                         pc.handle_write(RTCMessage::DataChannelMessage(id, message))?;
@@ -100,12 +123,19 @@ async fn run(name: &str, role: Role) -> Result<()> {
         while let Some(message) = pc.poll_read() {
             match message {
                 RTCMessage::RtpPacket(track_id, packet) => {
-                    tell(name, &format!("{} bytes of media on {track_id}", packet.payload.len()));
+                    tell(
+                        name,
+                        &format!("{} bytes of media on {track_id}", packet.payload.len()),
+                    );
                 }
                 RTCMessage::DataChannelMessage(channel_id, msg) => {
-                    tell(name, &format!("received {:?}", msg.as_str().unwrap_or_default()));
-                    let incoming =
-                        pc.data_channel(channel_id).is_some_and(|channel| channel.is_incoming());
+                    tell(
+                        name,
+                        &format!("received {:?}", msg.as_str().unwrap_or_default()),
+                    );
+                    let incoming = pc
+                        .data_channel(channel_id)
+                        .is_some_and(|channel| channel.is_incoming());
                     if incoming {
                         pc.handle_write(RTCMessage::DataChannelMessage(channel_id, msg))?;
                     } else {
@@ -117,13 +147,17 @@ async fn run(name: &str, role: Role) -> Result<()> {
         }
         // What the handlers above had to send.
         while let Some(msg) = pc.poll_write() {
-            socket.send_to(&msg.message, msg.transport.peer_addr).await?;
+            socket
+                .send_to(&msg.message, msg.transport.peer_addr)
+                .await?;
         }
         if pc.is_drained() {
             return Ok(());
         }
 
-        let deadline = pc.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+        let deadline = pc
+            .poll_timeout()
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
         tokio::select! {
             () = tokio::time::sleep_until(deadline.into()) => {
                 pc.handle_timeout(Instant::now())?;
@@ -160,7 +194,8 @@ async fn wait(
 }
 
 fn local_description(pc: &RTCPeerConnection) -> Result<RTCSessionDescription> {
-    pc.local_description().ok_or_else(|| "no local description".into())
+    pc.local_description()
+        .ok_or_else(|| "no local description".into())
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]

@@ -1,8 +1,10 @@
 //! Sockets and paths that misbehave.
 
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc_driver::{DataChannel, Error, PeerConnection, rtc};
 
@@ -36,7 +38,7 @@ async fn bulk(here: &DataChannel, there: &DataChannel, size: usize) {
         }
         assert!(received == bytes(size));
     };
-    futures_util::future::join(send, recv).await;
+    future::join(send, recv).await;
 }
 
 #[test]
@@ -173,14 +175,8 @@ fn a_reader_is_told_once_that_the_peer_has_vanished() {
         }
         assert_eq!(here.recv().await, Some(Ok("unread".into())));
         assert_eq!(here.recv().await, Some(Err(Error::Failed)));
-        let again = futures_util::future::select(
-            std::pin::pin!(here.recv()),
-            std::pin::pin!(pause(&world, Duration::from_secs(60))),
-        );
-        assert!(matches!(
-            again.await,
-            futures_util::future::Either::Right(_)
-        ));
+        let (recv, minute) = (pin!(here.recv()), pin!(pause(&world, Duration::from_secs(60))));
+        assert!(matches!(future::select(recv, minute).await, future::Either::Right(_)));
         // Closing does not wait for a peer that is not there.
         alice.close().await.unwrap();
         assert_eq!(here.recv().await, None);

@@ -33,7 +33,12 @@ impl Cookie {
     pub(crate) fn seal(&self, key: Key) -> Vec<u8> {
         let mut out = Vec::with_capacity(LEN);
         out.put_u64(self.created_ms);
-        for value in [self.local_tag, self.local_tsn, self.tie_local, self.tie_peer] {
+        for value in [
+            self.local_tag,
+            self.local_tsn,
+            self.tie_local,
+            self.tie_peer,
+        ] {
             out.put_u32(value);
         }
         let peer = &self.peer;
@@ -120,7 +125,10 @@ impl Key {
         for (to, from) in last.iter_mut().zip(rest) {
             *to = *from;
         }
-        absorb(&mut v, u64::from_le_bytes(last) | (message.len() as u64) << 56);
+        absorb(
+            &mut v,
+            u64::from_le_bytes(last) | (message.len() as u64) << 56,
+        );
         let [_, _, third, _] = &mut v;
         *third ^= 0xff;
         for _ in 0..4 {

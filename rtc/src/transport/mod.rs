@@ -4,7 +4,7 @@ mod demux;
 mod egress;
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc_crypto::{Certificate, CryptoProvider, Fingerprint};
@@ -385,6 +385,8 @@ fn association(
     // The facade checks what the peer takes, which a later description may change.
     config.max_send_message = 0;
     config.control_ppid = Some(PayloadProtocolId::DCEP.0);
+    // As in libwebrtc: after an outage data flows again soon.
+    config.rto_max = Duration::from_secs(3);
     // ICE decides whether the peer is there.
     config.max_retransmits = None;
     config.max_init_retransmits = None;

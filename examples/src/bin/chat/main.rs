@@ -45,14 +45,19 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
 
     let failure = if args.self_test {
         self_test::run().await.err().map(|error| error.to_string())
     } else {
-        server::run(args.listen).await.err().map(|error| error.to_string())
+        server::run(args.listen)
+            .await
+            .err()
+            .map(|error| error.to_string())
     };
     match failure {
         None => ExitCode::SUCCESS,

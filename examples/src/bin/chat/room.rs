@@ -51,7 +51,10 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(author: Author, text: impl Into<String>) -> Self {
-        Self { author, text: text.into() }
+        Self {
+            author,
+            text: text.into(),
+        }
     }
 
     /// As the page takes it: `{"from":"guest 2","text":"…"}`.
@@ -62,7 +65,10 @@ impl Line {
 
 impl Room {
     pub(crate) fn new() -> Self {
-        Self { lines: broadcast::Sender::new(BACKLOG), guests: Arc::default() }
+        Self {
+            lines: broadcast::Sender::new(BACKLOG),
+            guests: Arc::default(),
+        }
     }
 
     /// A new guest, and what is said from now on.
@@ -104,7 +110,9 @@ pub(crate) fn read_terminal(room: Room) {
 
 /// Without control characters, which could command the terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Lines that a page may be behind before it misses some.
@@ -116,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_line_of_a_page_cannot_command_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}");
+        assert_eq!(
+            printable("a\u{1b}[2Jb\r\n"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}"
+        );
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub(crate) async fn run() -> Result<(), SelfTestError> {
     let begun = Instant::now();
     let (one, other) = (Peer::new()?, Peer::new()?);
     let [near, far] = within(CONNECT_TIMEOUT, "connecting", connect(&one, &other)).await??;
-    say(&format!("set-up     {:.1} ms", begun.elapsed().as_secs_f64() * 1e3));
+    say(&format!(
+        "set-up     {:.1} ms",
+        begun.elapsed().as_secs_f64() * 1e3
+    ));
 
     let cpu = cpu_time();
     let begun = Instant::now();
@@ -45,7 +48,9 @@ pub(crate) async fn run() -> Result<(), SelfTestError> {
     let both = async { tokio::try_join!(there, back) };
     let (there, back) = within(TRANSFER_TIMEOUT, "the transfer", both).await??;
     let time = begun.elapsed();
-    let cpu = cpu_time().zip(cpu).map(|(end, start)| end.saturating_sub(start));
+    let cpu = cpu_time()
+        .zip(cpu)
+        .map(|(end, start)| end.saturating_sub(start));
 
     for (way, sent, arrived) in [("there", &data[0], &there), ("back", &data[1], &back)] {
         if Sha256::digest(&arrived.data) != Sha256::digest(sent) {
@@ -56,7 +61,10 @@ pub(crate) async fn run() -> Result<(), SelfTestError> {
     }
     say(&format!("together   {}", figures(2 * AMOUNT as u64, time)));
     if let Some(cpu) = cpu {
-        say(&format!("CPU        {:.2} s for both peers", cpu.as_secs_f64()));
+        say(&format!(
+            "CPU        {:.2} s for both peers",
+            cpu.as_secs_f64()
+        ));
     }
 
     let close = async { tokio::try_join!(one.0.close(), other.0.close()) };
@@ -111,10 +119,15 @@ async fn transfer(
         let mut data = Vec::with_capacity(AMOUNT);
         while data.len() < AMOUNT {
             let message = to.recv().await;
-            let message = message.ok_or(SelfTestError::ClosedEarly { received: data.len() })??;
+            let message = message.ok_or(SelfTestError::ClosedEarly {
+                received: data.len(),
+            })??;
             data.extend_from_slice(&message.data);
         }
-        Ok(Arrived { data, time: begun.elapsed() })
+        Ok(Arrived {
+            data,
+            time: begun.elapsed(),
+        })
     });
     sending.await??;
     receiving.await?
@@ -125,7 +138,9 @@ async fn within<T>(
     what: &'static str,
     future: impl Future<Output = T>,
 ) -> Result<T, SelfTestError> {
-    timeout(time, future).await.map_err(|_| SelfTestError::Timeout { what, time })
+    timeout(time, future)
+        .await
+        .map_err(|_| SelfTestError::Timeout { what, time })
 }
 
 /// Bytes without any pattern, the same ones for the same seed (splitmix64).
@@ -150,7 +165,10 @@ fn cpu_time() -> Option<Duration> {
     // The name in parentheses may hold blanks; user and system time are the 12th and 13th field
     // after it (proc(5)).
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u32>().ok());
+    let mut times = fields
+        .split_whitespace()
+        .skip(11)
+        .map_while(|field| field.parse::<u32>().ok());
     let ticks = times.next()?.checked_add(times.next()?)?;
     Some(Duration::from_secs_f64(f64::from(ticks) / TICKS))
 }

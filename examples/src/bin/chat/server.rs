@@ -33,11 +33,15 @@ pub(crate) enum ServerError {
 
 /// Serves until Ctrl-C, then tells every page that it is over.
 pub(crate) async fn run(addr: SocketAddr) -> Result<(), ServerError> {
-    let listener = TcpListener::bind(addr).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => ServerError::Taken(addr),
-        _ => ServerError::Listen { addr, error },
-    })?;
-    let local = listener.local_addr().map_err(|error| ServerError::Listen { addr, error })?;
+    let listener = TcpListener::bind(addr)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => ServerError::Taken(addr),
+            _ => ServerError::Listen { addr, error },
+        })?;
+    let local = listener
+        .local_addr()
+        .map_err(|error| ServerError::Listen { addr, error })?;
     let sessions = Sessions::new();
     room::read_terminal(sessions.room().clone());
     say(&format!("Open {} in a browser.", url(local)));
@@ -63,12 +67,21 @@ pub(crate) async fn run(addr: SocketAddr) -> Result<(), ServerError> {
 
 fn router(sessions: Sessions) -> Router {
     Router::new()
-        .route("/", file("text/html; charset=utf-8", include_str!("page.html")))
+        .route(
+            "/",
+            file("text/html; charset=utf-8", include_str!("page.html")),
+        )
         .route("/page.css", file("text/css", include_str!("page.css")))
         .route("/page.js", file("text/javascript", include_str!("page.js")))
-        .route("/throughput.js", file("text/javascript", include_str!("throughput.js")))
+        .route(
+            "/throughput.js",
+            file("text/javascript", include_str!("throughput.js")),
+        )
         .route("/plot.js", file("text/javascript", include_str!("plot.js")))
-        .route("/offer", post(offer).layer(DefaultBodyLimit::max(MAX_OFFER)))
+        .route(
+            "/offer",
+            post(offer).layer(DefaultBodyLimit::max(MAX_OFFER)),
+        )
         .with_state(sessions)
 }
 
@@ -107,7 +120,10 @@ impl From<JsonRejection> for Refusal {
             StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
             status => status,
         };
-        Self { status, error: format!("That is no session description: {}", rejection.body_text()) }
+        Self {
+            status,
+            error: format!("That is no session description: {}", rejection.body_text()),
+        }
     }
 }
 
@@ -118,7 +134,10 @@ impl From<OfferError> for Refusal {
             OfferError::Full | OfferError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             OfferError::Connection(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self { status, error: error.to_string() }
+        Self {
+            status,
+            error: error.to_string(),
+        }
     }
 }
 

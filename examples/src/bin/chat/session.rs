@@ -63,17 +63,25 @@ impl Sessions {
         if *self.stop.borrow() {
             return Err(OfferError::Stopping);
         }
-        let slot =
-            Arc::clone(&self.slots).try_acquire_owned().map_err(|_| OfferError::Full)?;
+        let slot = Arc::clone(&self.slots)
+            .try_acquire_owned()
+            .map_err(|_| OfferError::Full)?;
 
         // Browsers on this machine may have no other address in common with us.
         let connection = rtc_tokio::builder()
             .with_loopback(true)
             .build()
             .map_err(OfferError::Connection)?;
-        connection.set_remote_description(offer).map_err(OfferError::Refused)?;
-        connection.set_local_description(None).map_err(OfferError::Refused)?;
-        let answer = connection.gathering_complete().await.map_err(OfferError::Connection)?;
+        connection
+            .set_remote_description(offer)
+            .map_err(OfferError::Refused)?;
+        connection
+            .set_local_description(None)
+            .map_err(OfferError::Refused)?;
+        let answer = connection
+            .gathering_complete()
+            .await
+            .map_err(OfferError::Connection)?;
 
         let session = Session {
             connection,
@@ -160,7 +168,8 @@ impl Session {
 
         let (guest, lines) = self.room.enter();
         let pages = self.room.guests();
-        self.room.tell(Author::Room, format!("{guest} came in ({pages} connected)"));
+        self.room
+            .tell(Author::Room, format!("{guest} came in ({pages} connected)"));
         let end = tokio::select! {
             end = self.chat(&chat, guest, lines) => end,
             end = throughput::serve(&bulk, guest) => end,
@@ -180,7 +189,9 @@ impl Session {
     ) -> Result<(), Error> {
         let mut count = 0_u32;
         let welcome = format!("Welcome! You are {guest}.");
-        channel.send(Line::new(Author::Program, welcome).to_json()).await?;
+        channel
+            .send(Line::new(Author::Program, welcome).to_json())
+            .await?;
         loop {
             let reply = tokio::select! {
                 message = channel.recv() => {

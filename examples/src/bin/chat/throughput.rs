@@ -38,7 +38,11 @@ enum Report {
     /// The download has ended, after this many bytes.
     Sent { bytes: u64 },
     /// The upload has come this far; `done` says that it has ended.
-    Received { bytes: u64, seconds: f64, done: bool },
+    Received {
+        bytes: u64,
+        seconds: f64,
+        done: bool,
+    },
     /// What is wrong, for the person at the page.
     Error { message: String },
 }
@@ -168,11 +172,18 @@ struct Download {
 
 impl Download {
     fn new(bytes: u64) -> Self {
-        Self { begun: Instant::now(), sent: 0, left: bytes, number: 0 }
+        Self {
+            begun: Instant::now(),
+            sent: 0,
+            left: bytes,
+            number: 0,
+        }
     }
 
     fn next_message(&mut self) -> BytesMut {
-        let size = usize::try_from(self.left).unwrap_or(usize::MAX).clamp(NUMBER, MESSAGE_SIZE);
+        let size = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .clamp(NUMBER, MESSAGE_SIZE);
         let mut message = BytesMut::with_capacity(size);
         message.put_u32(self.number);
         message.put_bytes(FILLING, size - NUMBER);
@@ -204,7 +215,13 @@ struct Upload {
 impl Upload {
     fn new(bytes: u64) -> Self {
         let now = Instant::now();
-        Self { begun: now, reported: now, received: 0, expected: bytes, number: 0 }
+        Self {
+            begun: now,
+            reported: now,
+            received: 0,
+            expected: bytes,
+            number: 0,
+        }
     }
 
     /// Counts a message, or says what is wrong with it.
@@ -235,7 +252,11 @@ impl Upload {
 
     fn report(&self, done: bool) -> Report {
         let seconds = self.begun.elapsed().as_secs_f64();
-        Report::Received { bytes: self.received, seconds, done }
+        Report::Received {
+            bytes: self.received,
+            seconds,
+            done,
+        }
     }
 
     fn figures(&self) -> String {
@@ -247,7 +268,10 @@ impl Upload {
 pub(crate) fn figures(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let rate = bytes as f64 / 1e6 / seconds.max(f64::MIN_POSITIVE);
-    format!("{:.1} MiB in {seconds:.2} s, {rate:.0} MB/s", bytes as f64 / f64::from(1 << 20))
+    format!(
+        "{:.1} MiB in {seconds:.2} s, {rate:.0} MB/s",
+        bytes as f64 / f64::from(1 << 20)
+    )
 }
 
 fn in_bounds(bytes: u64) -> bool {
@@ -291,7 +315,10 @@ mod tests {
                 upload.take(&download.next_message().into()).unwrap();
             }
             assert!(upload.is_done());
-            assert!(upload.received - bytes < NUMBER as u64, "{bytes}: {upload:?}");
+            assert!(
+                upload.received - bytes < NUMBER as u64,
+                "{bytes}: {upload:?}"
+            );
             assert_eq!(download.sent, upload.received);
         }
     }
@@ -306,7 +333,9 @@ mod tests {
         upload.take(&first.clone().into()).unwrap();
         let error = upload.take(&first.into()).unwrap_err();
         assert_eq!(error, "Message 0 came instead of 1.");
-        upload.take(&BytesMut::from(&b"abc"[..]).into()).unwrap_err();
+        upload
+            .take(&BytesMut::from(&b"abc"[..]).into())
+            .unwrap_err();
     }
 
     #[test]
@@ -315,7 +344,11 @@ mod tests {
         assert!(matches!(request, Request::Download { bytes: 7 }));
         let request = serde_json::from_str(r#"{"type":"stop"}"#).unwrap();
         assert!(matches!(request, Request::Stop));
-        let report = Report::Received { bytes: 7, seconds: 0.5, done: true };
+        let report = Report::Received {
+            bytes: 7,
+            seconds: 0.5,
+            done: true,
+        };
         assert_eq!(
             to_json(&report),
             r#"{"type":"received","bytes":7,"seconds":0.5,"done":true}"#

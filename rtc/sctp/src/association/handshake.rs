@@ -59,9 +59,11 @@ impl Association {
     }
 
     pub(super) fn handle_init(&mut self, value: &[u8]) {
-        let Ok(Chunk::Init(init)) =
-            Chunk::parse(RawChunk { kind: kind::INIT, flags: 0, value })
-        else {
+        let Ok(Chunk::Init(init)) = Chunk::parse(RawChunk {
+            kind: kind::INIT,
+            flags: 0,
+            value,
+        }) else {
             self.stats.drops.malformed += 1;
             return;
         };
@@ -90,9 +92,12 @@ impl Association {
         }
         let (tag, tsn, tie_local, tie_peer) = match self.state {
             State::Closed | State::CookieWait => (self.local_tag, self.local_tsn, 0, 0),
-            State::CookieEchoed => {
-                (self.local_tag, self.local_tsn, self.local_tag, self.peer_tag)
-            }
+            State::CookieEchoed => (
+                self.local_tag,
+                self.local_tsn,
+                self.local_tag,
+                self.peer_tag,
+            ),
             State::ShutdownAckSent => {
                 self.pending.shutdown_ack = true;
                 return;
@@ -238,8 +243,14 @@ impl Association {
             return;
         }
         self.setup_attempts += 1;
-        if self.config.max_init_retransmits.is_some_and(|max| self.setup_attempts > max) {
-            self.end(Event::Aborted { reason: AbortReason::Timeout });
+        if self
+            .config
+            .max_init_retransmits
+            .is_some_and(|max| self.setup_attempts > max)
+        {
+            self.end(Event::Aborted {
+                reason: AbortReason::Timeout,
+            });
             return;
         }
         self.outstanding.time_out();
@@ -256,8 +267,14 @@ impl Association {
             return;
         }
         self.setup_attempts += 1;
-        if self.config.max_init_retransmits.is_some_and(|max| self.setup_attempts > max) {
-            self.end(Event::Aborted { reason: AbortReason::Timeout });
+        if self
+            .config
+            .max_init_retransmits
+            .is_some_and(|max| self.setup_attempts > max)
+        {
+            self.end(Event::Aborted {
+                reason: AbortReason::Timeout,
+            });
             return;
         }
         self.rto.back_off();
@@ -274,7 +291,6 @@ impl Association {
     fn adopt(&mut self, init: &PeerInit) {
         self.peer_tag = init.tag;
         self.peer = Peer {
-            forward_tsn: init.forward_tsn,
             reconfig: init.reconfig,
             zero_checksum: init.zero_checksum,
             outbound: self.config.max_streams.min(init.inbound_streams),
@@ -303,7 +319,8 @@ impl Association {
             self.arm(Timer::Retransmit, self.rto.current());
         }
         self.arm_heartbeat();
-        self.events.push_back(Event::Connected);
+        // DATA that went with the cookie may have brought events about already.
+        self.events.push_front(Event::Connected);
         self.refuse_streams();
         self.start_waiting_resets();
     }
@@ -315,7 +332,8 @@ impl Association {
             self.queue.remove(stream);
         }
         if !refused.is_empty() {
-            self.events.push_back(Event::StreamsRefused { streams: refused });
+            self.events
+                .push_back(Event::StreamsRefused { streams: refused });
         }
     }
 
@@ -383,7 +401,11 @@ impl Association {
     }
 
     fn age_ms(&self) -> u64 {
-        self.now.saturating_duration_since(self.epoch).as_millis().try_into().unwrap_or(u64::MAX)
+        self.now
+            .saturating_duration_since(self.epoch)
+            .as_millis()
+            .try_into()
+            .unwrap_or(u64::MAX)
     }
 }
 

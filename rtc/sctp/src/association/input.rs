@@ -56,9 +56,14 @@ impl Association {
             self.stats.drops.checksum += 1;
             return;
         }
-        let reflected = packet.get(HEADER_LEN + 1).is_some_and(|flags| flags & 1 != 0);
+        let reflected = packet
+            .get(HEADER_LEN + 1)
+            .is_some_and(|flags| flags & 1 != 0);
         if !self.tag_holds(header.verification_tag, first, reflected) {
-            trace!(tag = header.verification_tag, first, "wrong verification tag");
+            trace!(
+                tag = header.verification_tag,
+                first, "wrong verification tag"
+            );
             self.stats.drops.tag += 1;
             return;
         }
@@ -85,12 +90,14 @@ impl Association {
                     let whole = fragment.begin && fragment.end;
                     let result = if data.payload.len() <= COPIED || (place == Place::Next && !whole)
                     {
-                        self.receiver.insert(&fragment, place, Payload::Borrowed(data.payload))
+                        self.receiver
+                            .insert(&fragment, place, Payload::Borrowed(data.payload))
                     } else {
                         let (start, end) = (at + DATA_HEADER_LEN, at + length);
                         let payload = cut(&mut packet, start, end);
                         at = 0;
-                        self.receiver.insert(&fragment, place, Payload::Owned(payload))
+                        self.receiver
+                            .insert(&fragment, place, Payload::Owned(payload))
                     };
                     if let Err(violation) = result {
                         self.violate(violation);
@@ -134,13 +141,9 @@ impl Association {
             kind::INIT => tag == 0,
             // The cookie names the tag.
             kind::COOKIE_ECHO => true,
-            kind::ABORT | kind::SHUTDOWN_COMPLETE if reflected => {
-                tag == self.peer_tag && tag != 0
-            }
+            kind::ABORT | kind::SHUTDOWN_COMPLETE if reflected => tag == self.peer_tag && tag != 0,
             // Out of the blue during the set-up: the peer ends an older association (§8.5.1, E).
-            kind::SHUTDOWN_ACK
-                if matches!(self.state, State::CookieWait | State::CookieEchoed) =>
-            {
+            kind::SHUTDOWN_ACK if matches!(self.state, State::CookieWait | State::CookieEchoed) => {
                 true
             }
             _ => tag == self.local_tag,
@@ -181,7 +184,11 @@ impl Association {
             }
             Chunk::CookieAck => self.handle_cookie_ack(),
             Chunk::Abort { reflected, causes } if !self.ended => {
-                let expected = if reflected { self.peer_tag } else { self.local_tag };
+                let expected = if reflected {
+                    self.peer_tag
+                } else {
+                    self.local_tag
+                };
                 if input.tag != expected {
                     self.stats.drops.tag += 1;
                 } else if self.state == State::Closed {
@@ -193,14 +200,20 @@ impl Association {
             }
             Chunk::ShutdownAck => self.handle_shutdown_ack(input.tag),
             Chunk::ShutdownComplete { reflected } => {
-                let expected = if reflected { self.peer_tag } else { self.local_tag };
+                let expected = if reflected {
+                    self.peer_tag
+                } else {
+                    self.local_tag
+                };
                 if input.tag == expected {
                     self.handle_shutdown_complete();
                 }
                 return Flow::Stop;
             }
             Chunk::Error { causes } => {
-                if Causes::new(causes).take(MAX_CAUSES).any(|(code, _)| code == cause::STALE_COOKIE)
+                if Causes::new(causes)
+                    .take(MAX_CAUSES)
+                    .any(|(code, _)| code == cause::STALE_COOKIE)
                 {
                     self.handle_stale_cookie();
                 }
@@ -239,7 +252,11 @@ impl Association {
             Chunk::Unknown(RawChunk { value, ..raw }).write(&mut chunk);
             self.report(cause::UNRECOGNIZED_CHUNK, &chunk);
         }
-        if raw.kind & 0x80 != 0 { Flow::Go } else { Flow::Stop }
+        if raw.kind & 0x80 != 0 {
+            Flow::Go
+        } else {
+            Flow::Stop
+        }
     }
 
     /// Queues an ERROR chunk.
@@ -253,7 +270,10 @@ impl Association {
 
     /// States in which DATA is taken in.
     pub(super) fn takes_data(&self) -> bool {
-        matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownSent)
+        matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownSent
+        )
     }
 
     /// States in which ours may be acknowledged.
@@ -299,7 +319,15 @@ impl Association {
             input.immediate = true;
             return None;
         }
-        let Data { stream, ssn, ppid, unordered, begin, end, .. } = *data;
+        let Data {
+            stream,
+            ssn,
+            ppid,
+            unordered,
+            begin,
+            end,
+            ..
+        } = *data;
         if stream >= self.peer.inbound {
             // Acknowledged, but not taken (§6.5).
             let [high, low] = stream.to_be_bytes();
@@ -310,7 +338,20 @@ impl Association {
             }
             return None;
         }
-        Some((Fragment { tsn, meta: Meta { stream, ssn, ppid, unordered }, begin, end }, place))
+        Some((
+            Fragment {
+                tsn,
+                meta: Meta {
+                    stream,
+                    ssn,
+                    ppid,
+                    unordered,
+                },
+                begin,
+                end,
+            },
+            place,
+        ))
     }
 
     /// Decides when the DATA of a packet is acknowledged (§6.2).
@@ -388,7 +429,8 @@ impl Association {
         }
         if acked.advanced {
             let limited = self.window_limited;
-            self.congestion.acknowledged(sack.cumulative_tsn, acked.bytes, flight, limited);
+            self.congestion
+                .acknowledged(sack.cumulative_tsn, acked.bytes, flight, limited);
             self.window_limited = false;
         }
         if acked.loss {
@@ -414,7 +456,11 @@ impl Association {
         let max_chunk = self.congestion.max_chunk();
         let now = self.now;
         let gaps = empty.into_iter();
-        if self.outstanding.acknowledge(cumulative, gaps, max_chunk, false, now).is_none() {
+        if self
+            .outstanding
+            .acknowledge(cumulative, gaps, max_chunk, false, now)
+            .is_none()
+        {
             self.stats.drops.sacks += 1;
         }
         if self.outstanding.is_empty() {
@@ -423,7 +469,9 @@ impl Association {
     }
 
     fn handle_heartbeat_ack(&mut self, info: &[u8]) {
-        let Some((nonce, sent)) = self.heartbeat else { return };
+        let Some((nonce, sent)) = self.heartbeat else {
+            return;
+        };
         if info.get(4..) == Some(&nonce.to_be_bytes()) {
             self.heartbeat = None;
             self.errors = 0;
@@ -437,7 +485,9 @@ impl Association {
         let (cause, value) = Causes::new(causes).next().unwrap_or((0, &[]));
         let info = String::from_utf8_lossy(value.get(..SHOWN).unwrap_or(value)).into_owned();
         trace!(cause, info, "peer aborts");
-        self.end(Event::Aborted { reason: AbortReason::ByPeer { cause, info } });
+        self.end(Event::Aborted {
+            reason: AbortReason::ByPeer { cause, info },
+        });
     }
 
     fn violate(&mut self, violation: Violation) {

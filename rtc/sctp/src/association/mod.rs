@@ -119,7 +119,12 @@ struct Sacking {
 
 impl Sacking {
     fn new(window: usize) -> Self {
-        Self { due: false, packets: 0, early: EARLY_SACKS, advertised: window }
+        Self {
+            due: false,
+            packets: 0,
+            early: EARLY_SACKS,
+            advertised: window,
+        }
     }
 }
 
@@ -198,7 +203,9 @@ impl Association {
             return Err(SendError::Empty);
         }
         if length > self.config.max_send_message {
-            return Err(SendError::TooLarge { max: self.config.max_send_message });
+            return Err(SendError::TooLarge {
+                max: self.config.max_send_message,
+            });
         }
         if self.reset.may_be_closing() && self.queue.phase(stream) != Phase::Open {
             return Err(SendError::StreamClosing);
@@ -230,7 +237,13 @@ impl Association {
             Reliability::MaxLifetime(lifetime) => (None, Lifetime::Unstamped(lifetime)),
         };
         let unordered = options.unordered;
-        let message = Queued { payload, ppid, unordered, max_retransmits, lifetime };
+        let message = Queued {
+            payload,
+            ppid,
+            unordered,
+            max_retransmits,
+            lifetime,
+        };
         self.queue.push(stream, message);
         Ok(())
     }
@@ -382,7 +395,10 @@ impl Association {
         if self.sacking.advertised >= size / 2 || self.sacking.due {
             return;
         }
-        let grown = self.receiver.window().saturating_sub(self.sacking.advertised);
+        let grown = self
+            .receiver
+            .window()
+            .saturating_sub(self.sacking.advertised);
         if grown >= (size / 4).max(self.congestion.max_chunk()) && self.takes_data() {
             self.sacking.due = true;
         }

@@ -45,7 +45,10 @@ impl Pending {
 
     /// Forgets everything but the replies.
     pub(super) fn clear(&mut self) {
-        *self = Self { replies: std::mem::take(&mut self.replies), ..Self::default() };
+        *self = Self {
+            replies: std::mem::take(&mut self.replies),
+            ..Self::default()
+        };
     }
 }
 
@@ -323,12 +326,16 @@ impl Association {
     fn write_lost(&mut self, now: Instant, buf: &mut Vec<u8>, end: usize, probing: bool) {
         let before = buf.len();
         while self.can_resend() {
-            let Some((index, length)) = self.outstanding.next_lost(now) else { break };
+            let Some((index, length)) = self.outstanding.next_lost(now) else {
+                break;
+            };
             let size = padded(DATA_HEADER_LEN + length);
             if buf.len() + size > end {
                 break;
             }
-            let Some(mut data) = self.outstanding.data(index) else { break };
+            let Some(mut data) = self.outstanding.data(index) else {
+                break;
+            };
             data.immediate = std::mem::take(&mut self.ask_sack) || probing;
             data.write(buf);
             self.outstanding.resend(index);
@@ -358,7 +365,9 @@ impl Association {
                 break;
             }
             // User bytes that fit, a multiple of 4 as packets are.
-            let Some(room) = end.checked_sub(buf.len() + DATA_HEADER_LEN).map(|room| room & !3)
+            let Some(room) = end
+                .checked_sub(buf.len() + DATA_HEADER_LEN)
+                .map(|room| room & !3)
             else {
                 break;
             };
@@ -370,7 +379,9 @@ impl Association {
                 break;
             }
             first = false;
-            let Some(chunk) = self.outstanding.push_chunk(room, now) else { break };
+            let Some(chunk) = self.outstanding.push_chunk(room, now) else {
+                break;
+            };
             let flight = self.outstanding.flight();
             let window = self.congestion.window();
             let eager = probing
@@ -383,10 +394,13 @@ impl Association {
                     self.queue.use_ssn(chunk.stream);
                 }
             }
-            self.peer_window =
-                self.peer_window.saturating_sub(padded(DATA_HEADER_LEN + chunk.length));
+            self.peer_window = self
+                .peer_window
+                .saturating_sub(padded(DATA_HEADER_LEN + chunk.length));
             if self.queue.sent(chunk.stream, chunk.length) {
-                self.events.push_back(Event::BufferedAmountLow { stream: chunk.stream });
+                self.events.push_back(Event::BufferedAmountLow {
+                    stream: chunk.stream,
+                });
             }
             if chunk.last {
                 self.stats.messages_sent += 1;
@@ -448,7 +462,10 @@ impl Association {
             self.now.saturating_duration_since(sent) < trip
         });
         let told = self.forwarded.map(|(tsn, _)| tsn);
-        let point = self.outstanding.forward_point(usize::MAX).map(|(tsn, _)| tsn);
+        let point = self
+            .outstanding
+            .forward_point(usize::MAX)
+            .map(|(tsn, _)| tsn);
         if advanced || point != told || !recent {
             self.pending.forward = true;
         }
@@ -480,7 +497,11 @@ impl Association {
         let mut causes = Vec::new();
         put_cause(&mut causes, code, value.get(..room).unwrap_or(value));
         let mut chunk = Vec::new();
-        Chunk::Abort { reflected: false, causes: &causes }.write(&mut chunk);
+        Chunk::Abort {
+            reflected: false,
+            causes: &causes,
+        }
+        .write(&mut chunk);
         self.reply(tag, chunk);
     }
 

@@ -123,14 +123,19 @@ impl Association {
     fn request_drained(&mut self) {
         let open = self.outstanding.open_stream();
         let queue = &mut self.queue;
-        self.reset.waiting.extend(self.reset.draining.extract_if(.., |&mut id| {
-            let drained = open != Some(id) && queue.is_drained(id);
-            if drained {
-                queue.set_phase(id, Phase::Requested);
-            }
-            drained
-        }));
-        if !matches!(self.state, State::Closed | State::CookieWait | State::CookieEchoed) {
+        self.reset
+            .waiting
+            .extend(self.reset.draining.extract_if(.., |&mut id| {
+                let drained = open != Some(id) && queue.is_drained(id);
+                if drained {
+                    queue.set_phase(id, Phase::Requested);
+                }
+                drained
+            }));
+        if !matches!(
+            self.state,
+            State::Closed | State::CookieWait | State::CookieEchoed
+        ) {
             self.start_waiting_resets();
         }
     }
@@ -147,7 +152,8 @@ impl Association {
             self.reset.closing -= 1;
         }
         let outcome = ResetOutcome::Unsupported;
-        self.events.push_back(Event::OutgoingReset { streams, outcome });
+        self.events
+            .push_back(Event::OutgoingReset { streams, outcome });
     }
 
     pub(super) fn wants_reconfig(&self) -> bool {
@@ -166,28 +172,37 @@ impl Association {
     pub(super) fn write_reconfig(&mut self, buf: &mut Vec<u8>, end: usize) {
         self.make_request();
         let list: Vec<u8> = match &self.reset.current {
-            Some(request) if request.send => {
-                request.streams.iter().flat_map(|stream| stream.to_be_bytes()).collect()
-            }
+            Some(request) if request.send => request
+                .streams
+                .iter()
+                .flat_map(|stream| stream.to_be_bytes())
+                .collect(),
             _ => Vec::new(),
         };
         loop {
             let response = self.reset.responses.first().map(|&(response, result)| {
-                ReconfigParameter::Response { response, result, next_tsns: None }
+                ReconfigParameter::Response {
+                    response,
+                    result,
+                    next_tsns: None,
+                }
             });
             let current = self.reset.current.as_ref().filter(|request| request.send);
-            let request = current.zip(StreamList::new(&list).ok()).map(|(request, streams)| {
-                ReconfigParameter::OutgoingReset {
+            let request = current
+                .zip(StreamList::new(&list).ok())
+                .map(|(request, streams)| ReconfigParameter::OutgoingReset {
                     request: request.number,
                     response: self.reset.peer_next.wrapping_sub(1),
                     last_tsn: request.last_tsn,
                     streams,
-                }
-            });
+                });
             let start = buf.len();
             let chunk = match (response, request) {
                 (Some(first), second) => Reconfig { first, second },
-                (None, Some(first)) => Reconfig { first, second: None },
+                (None, Some(first)) => Reconfig {
+                    first,
+                    second: None,
+                },
                 (None, None) => return,
             };
             Chunk::Reconfig(chunk).write(buf);
@@ -195,7 +210,11 @@ impl Association {
             if buf.len() > end && both {
                 buf.truncate(start);
                 let Some(first) = response else { return };
-                Chunk::Reconfig(Reconfig { first, second: None }).write(buf);
+                Chunk::Reconfig(Reconfig {
+                    first,
+                    second: None,
+                })
+                .write(buf);
                 both = false;
             }
             if buf.len() > end {
@@ -236,12 +255,22 @@ impl Association {
     }
 
     pub(super) fn handle_reconfig(&mut self, reconfig: &Reconfig<'_>) {
-        for parameter in [Some(reconfig.first), reconfig.second].into_iter().flatten() {
+        for parameter in [Some(reconfig.first), reconfig.second]
+            .into_iter()
+            .flatten()
+        {
             match parameter {
-                ReconfigParameter::Response { response, result, .. } => {
+                ReconfigParameter::Response {
+                    response, result, ..
+                } => {
                     self.handle_reset_response(response, result);
                 }
-                ReconfigParameter::OutgoingReset { request, last_tsn, streams, .. } => {
+                ReconfigParameter::OutgoingReset {
+                    request,
+                    last_tsn,
+                    streams,
+                    ..
+                } => {
                     if self.is_due(request) {
                         let result = self.handle_reset_request(last_tsn, streams);
                         self.answer(request, result);
@@ -322,7 +351,9 @@ impl Association {
         if !self.reset.deferred {
             return;
         }
-        let Some((last_tsn, ids)) = self.receiver.take_due_reset() else { return };
+        let Some((last_tsn, ids)) = self.receiver.take_due_reset() else {
+            return;
+        };
         self.reset.done_late = Some((last_tsn, ids.clone()));
         self.perform_reset(ids);
         let number = self.reset.peer_next.wrapping_sub(1);
@@ -348,7 +379,9 @@ impl Association {
     }
 
     fn handle_reset_response(&mut self, number: u32, result: u32) {
-        let Some(request) = &mut self.reset.current else { return };
+        let Some(request) = &mut self.reset.current else {
+            return;
+        };
         let age = request.number.wrapping_sub(number);
         if age > request.number.wrapping_sub(request.first) {
             return;
@@ -374,7 +407,9 @@ impl Association {
             _ => ResetOutcome::Denied,
         };
         self.timers.stop(Timer::Reconfig as usize);
-        let Some(request) = self.reset.current.take() else { return };
+        let Some(request) = self.reset.current.take() else {
+            return;
+        };
         for &stream in &request.streams {
             match outcome {
                 ResetOutcome::Done if !self.reset.peer_reset.remove(&stream) => {
@@ -391,12 +426,17 @@ impl Association {
                 }
             }
         }
-        self.events.push_back(Event::OutgoingReset { streams: request.streams, outcome });
+        self.events.push_back(Event::OutgoingReset {
+            streams: request.streams,
+            outcome,
+        });
     }
 
     /// The re-configuration timer expired (RFC 6525 §5.1.1, step C4).
     pub(super) fn repeat_reset(&mut self) {
-        let Some(request) = &mut self.reset.current else { return };
+        let Some(request) = &mut self.reset.current else {
+            return;
+        };
         request.send = true;
         if std::mem::take(&mut request.deferred) {
             if request.deferrals >= 2 {

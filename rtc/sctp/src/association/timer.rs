@@ -66,7 +66,9 @@ impl Association {
 
     /// HB.interval + RTO ± 50 % (§8.3).
     pub(super) fn arm_heartbeat(&mut self) {
-        let Some(interval) = self.config.heartbeat_interval else { return };
+        let Some(interval) = self.config.heartbeat_interval else {
+            return;
+        };
         let rto = self.rto.current();
         let jitter = rto.mul_f64((self.draw() >> 11) as f64 / (1u64 << 53) as f64);
         self.arm(Timer::Heartbeat, interval + rto / 2 + jitter);
@@ -75,7 +77,11 @@ impl Association {
     /// One timeout more without a sign of the peer; too many end the association (§8.1).
     pub(super) fn count_error(&mut self) {
         self.errors = self.errors.saturating_add(1);
-        if self.config.max_retransmits.is_some_and(|max| self.errors > max) {
+        if self
+            .config
+            .max_retransmits
+            .is_some_and(|max| self.errors > max)
+        {
             self.abort_by_timeout();
         }
     }
@@ -85,7 +91,9 @@ impl Association {
         if self.peer_tag != 0 {
             self.reply_abort(self.peer_tag, cause::USER_ABORT, b"timeout");
         }
-        self.end(Event::Aborted { reason: AbortReason::Timeout });
+        self.end(Event::Aborted {
+            reason: AbortReason::Timeout,
+        });
     }
 
     /// T3-rtx (§6.3.3).
@@ -118,7 +126,9 @@ impl Association {
     }
 
     fn expire_heartbeat(&mut self) {
-        let Some(interval) = self.config.heartbeat_interval else { return };
+        let Some(interval) = self.config.heartbeat_interval else {
+            return;
+        };
         if self.heartbeat.take().is_some() {
             self.rto.back_off();
             self.count_error();
@@ -130,7 +140,10 @@ impl Association {
                 return;
             }
         }
-        let up = !matches!(self.state, State::Closed | State::CookieWait | State::CookieEchoed);
+        let up = !matches!(
+            self.state,
+            State::Closed | State::CookieWait | State::CookieEchoed
+        );
         if up {
             self.pending.heartbeat = true;
         }

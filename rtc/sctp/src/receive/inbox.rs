@@ -66,12 +66,19 @@ impl Inbox {
 
     /// Messages inside.
     pub(crate) fn len(&self) -> usize {
-        self.nodes.iter().filter(|node| node.message.is_some()).count()
+        self.nodes
+            .iter()
+            .filter(|node| node.message.is_some())
+            .count()
     }
 
     /// The stream of the oldest message.
     pub(crate) fn peek(&self) -> Option<u16> {
-        self.nodes.get(self.head? as usize)?.message.as_ref().map(|message| message.stream)
+        self.nodes
+            .get(self.head? as usize)?
+            .message
+            .as_ref()
+            .map(|message| message.stream)
     }
 
     /// Takes the oldest message of a lane.
@@ -107,6 +114,11 @@ impl Inbox {
             self.nodes = Vec::new();
             self.free = None;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.nodes.capacity()
     }
 
     /// An empty slab is filled from its start again, so that it stays in the cache.

@@ -88,7 +88,10 @@ impl Receiver {
             streams: BTreeMap::new(),
             held: BTreeMap::new(),
             inbox: Inbox::default(),
-            notices: Notices { control_ppid: config.control_ppid, ..Notices::default() },
+            notices: Notices {
+                control_ppid: config.control_ppid,
+                ..Notices::default()
+            },
             deferred: None,
             stored: 0,
             window: config.receive_window,
@@ -207,7 +210,13 @@ impl Receiver {
         let stream = self.streams.entry(meta.stream).or_default();
         if meta.unordered {
             if let Some(payload) = payload {
-                self.stored += stream.accept(&mut self.inbox, &mut self.notices, &mut self.counters, meta, payload);
+                self.stored += stream.accept(
+                    &mut self.inbox,
+                    &mut self.notices,
+                    &mut self.counters,
+                    meta,
+                    payload,
+                );
             }
             return;
         }
@@ -215,8 +224,13 @@ impl Receiver {
             0 => {
                 stream.next_ssn += 1;
                 if let Some(payload) = payload {
-                    self.stored +=
-                        stream.accept(&mut self.inbox, &mut self.notices, &mut self.counters, meta, payload);
+                    self.stored += stream.accept(
+                        &mut self.inbox,
+                        &mut self.notices,
+                        &mut self.counters,
+                        meta,
+                        payload,
+                    );
                 }
                 if !self.held.is_empty() {
                     let next = self.streams.entry(meta.stream).or_default().next_ssn;
@@ -246,9 +260,20 @@ impl Receiver {
             next = next.max(ssn + 1);
             self.stored -= payload.as_ref().map_or(0, BytesMut::len) + OVERHEAD;
             if let Some(payload) = payload {
-                let meta = Meta { stream: id, ssn: ssn as u16, ppid, unordered: false };
+                let meta = Meta {
+                    stream: id,
+                    ssn: ssn as u16,
+                    ppid,
+                    unordered: false,
+                };
                 let stream = self.streams.entry(id).or_default();
-                self.stored += stream.accept(&mut self.inbox, &mut self.notices, &mut self.counters, meta, payload);
+                self.stored += stream.accept(
+                    &mut self.inbox,
+                    &mut self.notices,
+                    &mut self.counters,
+                    meta,
+                    payload,
+                );
             }
         }
         let stream = self.streams.entry(id).or_default();
@@ -265,7 +290,11 @@ impl Receiver {
             }
             None => {
                 let parked = Vec::new();
-                self.deferred = Some(Box::new(Deferred { last_tsn, streams, parked }));
+                self.deferred = Some(Box::new(Deferred {
+                    last_tsn,
+                    streams,
+                    parked,
+                }));
             }
         }
     }
@@ -273,8 +302,12 @@ impl Receiver {
     /// Last TSN and streams of the deferred reset, once it can be done.
     pub(crate) fn take_due_reset(&mut self) -> Option<(u32, Vec<u16>)> {
         let deferred = self.deferred.as_mut()?;
-        (self.tsns.cumulative() >= deferred.last_tsn)
-            .then(|| (deferred.last_tsn as u32, std::mem::take(&mut deferred.streams)))
+        (self.tsns.cumulative() >= deferred.last_tsn).then(|| {
+            (
+                deferred.last_tsn as u32,
+                std::mem::take(&mut deferred.streams),
+            )
+        })
     }
 
     /// Resets streams: the next ordered message has SSN 0.
@@ -348,6 +381,11 @@ impl Receiver {
         self.too_large.shrink_to_fit();
     }
 
+    #[cfg(test)]
+    pub(crate) fn inbox_capacity(&self) -> usize {
+        self.inbox.capacity()
+    }
+
     /// The peer starts anew (RFC 9260 §5.2.4.1, action A); whole messages stay readable.
     pub(crate) fn restart(&mut self, initial_tsn: u32) {
         for id in self.stream_ids() {
@@ -364,8 +402,12 @@ impl Receiver {
         });
         self.stored = self.streams.values().map(|stream| stream.lane.bytes).sum();
         self.stored += self.inbox.len() * OVERHEAD;
-        self.stored +=
-            self.notices.control.iter().map(|it| it.payload.len() + OVERHEAD).sum::<usize>();
+        self.stored += self
+            .notices
+            .control
+            .iter()
+            .map(|it| it.payload.len() + OVERHEAD)
+            .sum::<usize>();
     }
 }
 
@@ -383,8 +425,18 @@ impl InStream {
         counters.messages += 1;
         counters.bytes += payload.len() as u64;
         let charge = payload.len() + OVERHEAD;
-        let Meta { stream, ppid, unordered, .. } = meta;
-        let message = Message { stream, ppid, payload, unordered };
+        let Meta {
+            stream,
+            ppid,
+            unordered,
+            ..
+        } = meta;
+        let message = Message {
+            stream,
+            ppid,
+            payload,
+            unordered,
+        };
         if notices.control_ppid == Some(ppid) {
             notices.control.push_back(message);
             return charge;

@@ -122,7 +122,11 @@ impl Reassembly {
             self.open(fragment.meta, self.hint.max(2 * payload.len()))?;
         }
         self.append(&fragment.meta, payload)?;
-        Ok(if fragment.end { self.finish(fragment.tsn) } else { None })
+        Ok(if fragment.end {
+            self.finish(fragment.tsn)
+        } else {
+            None
+        })
     }
 
     /// Takes a fragment from beyond a gap.
@@ -165,8 +169,14 @@ impl Reassembly {
 
     /// Takes the first run in if the cumulative point has reached it. To be called until it says
     /// `None`; an inner `None` means that no message became whole.
-    pub(crate) fn absorb(&mut self, cumulative: u64) -> Result<Option<Option<Complete>>, Violation> {
-        let Some((&first, _)) = self.runs.first_key_value().filter(|&(&first, _)| first <= cumulative)
+    pub(crate) fn absorb(
+        &mut self,
+        cumulative: u64,
+    ) -> Result<Option<Option<Complete>>, Violation> {
+        let Some((&first, _)) = self
+            .runs
+            .first_key_value()
+            .filter(|&(&first, _)| first <= cumulative)
         else {
             return Ok(None);
         };
@@ -179,12 +189,18 @@ impl Reassembly {
         for fragment in &run.fragments {
             self.append(&run.meta, fragment)?;
         }
-        if run.oversize && let Some(current) = &mut self.current {
+        if run.oversize
+            && let Some(current) = &mut self.current
+        {
             self.charge -= current.buffer.len();
             current.buffer = BytesMut::new();
             current.oversize = true;
         }
-        Ok(Some(if run.ends { self.finish(run.next - 1) } else { None }))
+        Ok(Some(if run.ends {
+            self.finish(run.next - 1)
+        } else {
+            None
+        }))
     }
 
     /// Gives up everything that touches TSNs up to `to` (RFC 3758 §3.6); `to` is beyond the
@@ -206,7 +222,11 @@ impl Reassembly {
             return Err(Violation("message begins inside another"));
         }
         let buffer = BytesMut::with_capacity(capacity.min(self.max_message));
-        let current = Assembly { meta, buffer, oversize: false };
+        let current = Assembly {
+            meta,
+            buffer,
+            oversize: false,
+        };
         self.charge += current.charge();
         self.current = Some(current);
         Ok(())
@@ -234,15 +254,27 @@ impl Reassembly {
     fn finish(&mut self, tsn: u64) -> Option<Complete> {
         let current = self.current.take()?;
         self.charge -= current.charge();
-        let Assembly { meta, mut buffer, oversize } = current;
+        let Assembly {
+            meta,
+            mut buffer,
+            oversize,
+        } = current;
         if oversize {
-            return Some(Complete { tsn, meta, payload: None });
+            return Some(Complete {
+                tsn,
+                meta,
+                payload: None,
+            });
         }
         self.hint = buffer.len();
         if buffer.capacity() - buffer.len() > buffer.len() / 4 + 64 {
             buffer = BytesMut::from(&buffer[..]);
         }
-        Some(Complete { tsn, meta, payload: Some(buffer) })
+        Some(Complete {
+            tsn,
+            meta,
+            payload: Some(buffer),
+        })
     }
 
     fn remove(&mut self, first: u64) -> Option<Run> {
@@ -303,7 +335,11 @@ impl Run {
                 Some(whole)
             }
         };
-        Complete { tsn: self.next - 1, meta: self.meta, payload }
+        Complete {
+            tsn: self.next - 1,
+            meta: self.meta,
+            payload,
+        }
     }
 }
 

@@ -50,7 +50,9 @@ impl TsnTracker {
     }
 
     pub(crate) fn highest(&self) -> u64 {
-        self.ranges.back().map_or(self.cumulative, |&(_, last)| last)
+        self.ranges
+            .back()
+            .map_or(self.cumulative, |&(_, last)| last)
     }
 
     #[inline]
@@ -66,7 +68,10 @@ impl TsnTracker {
         }
         let after = self.ranges.partition_point(|&(first, _)| first <= tsn);
         let before = after.checked_sub(1).and_then(|at| self.ranges.get(at));
-        let joins_next = self.ranges.get(after).is_some_and(|&(first, _)| first == tsn + 1);
+        let joins_next = self
+            .ranges
+            .get(after)
+            .is_some_and(|&(first, _)| first == tsn + 1);
         match before {
             Some(&(_, last)) if tsn <= last => Place::Duplicate,
             Some(&(_, last)) if tsn == last + 1 => Place::Ahead,
@@ -84,7 +89,10 @@ impl TsnTracker {
             return;
         }
         let after = self.ranges.partition_point(|&(first, _)| first <= tsn);
-        let joins_next = self.ranges.get(after).is_some_and(|&(first, _)| first == tsn + 1);
+        let joins_next = self
+            .ranges
+            .get(after)
+            .is_some_and(|&(first, _)| first == tsn + 1);
         let before = after.checked_sub(1).and_then(|at| self.ranges.get_mut(at));
         match before {
             Some((_, last)) if *last + 1 == tsn => {
@@ -132,7 +140,9 @@ impl TsnTracker {
     /// Gap blocks as offsets from the cumulative point.
     pub(crate) fn gaps(&self) -> impl ExactSizeIterator<Item = (u16, u16)> + use<'_> {
         let offset = |tsn: u64| tsn.saturating_sub(self.cumulative).min(MAX_AHEAD) as u16;
-        self.ranges.iter().map(move |&(first, last)| (offset(first), offset(last)))
+        self.ranges
+            .iter()
+            .map(move |&(first, last)| (offset(first), offset(last)))
     }
 
     /// Duplicates since the last call; each is reported once.

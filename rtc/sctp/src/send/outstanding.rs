@@ -164,7 +164,13 @@ impl Outstanding {
     #[inline]
     pub(crate) fn begin(&mut self, stream: u16, ssn: u16, message: Queued) {
         debug_assert!(self.open.is_none());
-        let Queued { payload, ppid, unordered, max_retransmits, lifetime } = message;
+        let Queued {
+            payload,
+            ppid,
+            unordered,
+            max_retransmits,
+            lifetime,
+        } = message;
         let ssn = if unordered { 0 } else { ssn };
         self.messages.push_back(InFlight {
             payload,
@@ -199,7 +205,9 @@ impl Outstanding {
         let last = length == left;
         let tsn = self.next_tsn();
         self.chunks.push_back(Chunk {
-            message: self.first_message.wrapping_add(self.messages.len() as u32 - 1),
+            message: self
+                .first_message
+                .wrapping_add(self.messages.len() as u32 - 1),
             offset: offset as u32,
             mark: tsn.wrapping_add(1),
             length: length as u16,
@@ -214,7 +222,13 @@ impl Outstanding {
             self.timed = Some((tsn, now));
         }
         let index = self.chunks.len() - 1;
-        Some(OutgoingChunk { index, stream, length, first: offset == 0, last })
+        Some(OutgoingChunk {
+            index,
+            stream,
+            length,
+            first: offset == 0,
+            last,
+        })
     }
 
     /// The first lost chunk that is still worth sending, and its user bytes.
@@ -229,7 +243,9 @@ impl Outstanding {
             let (message, length) = (chunk.message, usize::from(chunk.length));
             self.lost_from = index;
             if self.can_abandon
-                && self.message(message).is_some_and(|message| message.lifetime.expired(now))
+                && self
+                    .message(message)
+                    .is_some_and(|message| message.lifetime.expired(now))
             {
                 self.abandon(message);
                 continue;
@@ -242,7 +258,9 @@ impl Outstanding {
     /// A lost chunk goes out again.
     pub(crate) fn resend(&mut self, index: usize) {
         let mark = self.next_tsn();
-        let Some(chunk) = self.chunks.get_mut(index) else { return };
+        let Some(chunk) = self.chunks.get_mut(index) else {
+            return;
+        };
         debug_assert_eq!(chunk.state, State::Lost);
         chunk.state = State::InFlight;
         chunk.sends = chunk.sends.saturating_add(1);
@@ -275,7 +293,9 @@ impl Outstanding {
 
     /// Gives the open message up if its lifetime is over.
     pub(crate) fn expire_open(&mut self, now: Instant) {
-        let (Some(offset), Some(message)) = (self.open, self.messages.back()) else { return };
+        let (Some(offset), Some(message)) = (self.open, self.messages.back()) else {
+            return;
+        };
         if !message.lifetime.expired(now) {
             return;
         }
@@ -286,7 +306,10 @@ impl Outstanding {
             self.messages.pop_back();
             self.open = None;
         } else if self.can_abandon {
-            self.abandon(self.first_message.wrapping_add(self.messages.len() as u32 - 1));
+            self.abandon(
+                self.first_message
+                    .wrapping_add(self.messages.len() as u32 - 1),
+            );
         }
     }
 
@@ -304,7 +327,10 @@ impl Outstanding {
         if count > self.chunks.len() {
             return None;
         }
-        let mut acked = Acked { advanced: count > 0, ..Acked::default() };
+        let mut acked = Acked {
+            advanced: count > 0,
+            ..Acked::default()
+        };
         if let Some((tsn, sent)) = self.timed
             && (tsn.wrapping_sub(self.base) as usize) < count
         {
@@ -331,7 +357,11 @@ impl Outstanding {
             self.lost_from = self.lost_from.saturating_sub(count);
             self.release_messages();
         }
-        if self.chunks.front().is_some_and(|chunk| chunk.state == State::Acked) {
+        if self
+            .chunks
+            .front()
+            .is_some_and(|chunk| chunk.state == State::Acked)
+        {
             self.unacknowledge();
         }
         self.acknowledge_gaps(gaps, &mut acked, max_chunk, recovering, now);
@@ -341,7 +371,11 @@ impl Outstanding {
     /// T3-rtx expired: everything in flight is lost (§6.3.3, E3).
     pub(crate) fn time_out(&mut self) {
         for index in 0..self.chunks.len() {
-            if self.chunks.get(index).is_some_and(|chunk| chunk.state == State::InFlight) {
+            if self
+                .chunks
+                .get(index)
+                .is_some_and(|chunk| chunk.state == State::InFlight)
+            {
                 self.lose(index);
             }
         }
@@ -359,9 +393,14 @@ impl Outstanding {
                 State::Abandoned => {}
                 State::InFlight | State::Lost => break,
             }
-            let Some(message) = self.message(chunk.message) else { break };
+            let Some(message) = self.message(chunk.message) else {
+                break;
+            };
             if !message.unordered {
-                match streams.iter().position(|&(stream, _)| stream == message.stream) {
+                match streams
+                    .iter()
+                    .position(|&(stream, _)| stream == message.stream)
+                {
                     Some(at) => {
                         streams.swap_remove(at);
                     }
@@ -379,7 +418,10 @@ impl Outstanding {
     #[inline]
     pub(crate) fn needs_forward(&self) -> bool {
         self.abandoned > 0
-            && self.chunks.front().is_some_and(|chunk| chunk.state == State::Abandoned)
+            && self
+                .chunks
+                .front()
+                .is_some_and(|chunk| chunk.state == State::Abandoned)
     }
 
     /// Gives memory back that nothing needs at the moment.
@@ -390,9 +432,46 @@ impl Outstanding {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.chunks.capacity() + self.messages.capacity()
+    }
+
+    /// Checks that the sums agree with the ring.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let count = |state| {
+            self.chunks
+                .iter()
+                .filter(|chunk| chunk.state == state)
+                .count()
+        };
+        assert_eq!(self.lost, count(State::Lost));
+        assert_eq!(self.abandoned, count(State::Abandoned));
+        let flying = self
+            .chunks
+            .iter()
+            .filter(|chunk| chunk.state == State::InFlight);
+        let flight: usize = flying.map(|chunk| chunk_size(chunk.length.into())).sum();
+        assert_eq!(self.flight, flight);
+        let lost_before = self.chunks.iter().take(self.lost_from);
+        assert!(
+            lost_before
+                .into_iter()
+                .all(|chunk| chunk.state != State::Lost)
+        );
+        assert!(self.chunks.iter().all(|chunk| !chunk.fresh));
+        assert!(
+            self.chunks
+                .iter()
+                .all(|chunk| self.message(chunk.message).is_some())
+        );
+    }
+
     #[inline]
     fn message(&self, number: u32) -> Option<&InFlight> {
-        self.messages.get(number.wrapping_sub(self.first_message) as usize)
+        self.messages
+            .get(number.wrapping_sub(self.first_message) as usize)
     }
 
     /// Drops messages of which nothing is outstanding or to be sent.
@@ -495,7 +574,11 @@ impl Outstanding {
         }
         // From the lowest on, so that messages are abandoned in order.
         for &index in lost.iter().rev() {
-            if self.chunks.get(index).is_some_and(|chunk| chunk.state == State::InFlight) {
+            if self
+                .chunks
+                .get(index)
+                .is_some_and(|chunk| chunk.state == State::InFlight)
+            {
                 self.lose(index);
             }
         }
@@ -504,14 +587,19 @@ impl Outstanding {
 
     /// A chunk in flight is lost: it is sent again, or its message is given up.
     fn lose(&mut self, index: usize) {
-        let Some(chunk) = self.chunks.get_mut(index) else { return };
+        let Some(chunk) = self.chunks.get_mut(index) else {
+            return;
+        };
         self.flight -= chunk_size(chunk.length.into());
         chunk.state = State::Lost;
         chunk.misses = 0;
         let (number, resends) = (chunk.message, chunk.sends - 1);
         self.lost += 1;
         self.lost_from = self.lost_from.min(index);
-        if self.timed.is_some_and(|(tsn, _)| tsn == self.base.wrapping_add(index as u32)) {
+        if self
+            .timed
+            .is_some_and(|(tsn, _)| tsn == self.base.wrapping_add(index as u32))
+        {
             self.timed = None;
         }
         let exhausted = self
@@ -528,7 +616,9 @@ impl Outstanding {
     fn abandon(&mut self, number: u32) {
         let at = number.wrapping_sub(self.first_message) as usize;
         let last = at + 1 == self.messages.len();
-        let Some(message) = self.messages.get_mut(at) else { return };
+        let Some(message) = self.messages.get_mut(at) else {
+            return;
+        };
         if message.abandoned {
             return;
         }
@@ -550,8 +640,9 @@ impl Outstanding {
             self.abandoned += 1;
         }
         let first = self.first_message;
-        let start =
-            self.chunks.partition_point(|chunk| (chunk.message.wrapping_sub(first) as usize) < at);
+        let start = self
+            .chunks
+            .partition_point(|chunk| (chunk.message.wrapping_sub(first) as usize) < at);
         for chunk in self.chunks.range_mut(start..) {
             if chunk.message != number {
                 break;

@@ -97,7 +97,9 @@ impl SendQueue {
     }
 
     pub(crate) fn phase(&self, stream: u16) -> Phase {
-        self.streams.get(&stream).map_or(Phase::Open, |stream| stream.phase)
+        self.streams
+            .get(&stream)
+            .map_or(Phase::Open, |stream| stream.phase)
     }
 
     pub(crate) fn buffered(&self) -> usize {
@@ -105,7 +107,9 @@ impl SendQueue {
     }
 
     pub(crate) fn stream_buffered(&self, stream: u16) -> usize {
-        self.streams.get(&stream).map_or(0, |stream| stream.buffered)
+        self.streams
+            .get(&stream)
+            .map_or(0, |stream| stream.buffered)
     }
 
     /// True while a whole message waits.
@@ -161,12 +165,15 @@ impl SendQueue {
     /// Starts the lifetimes of messages that were queued since the last call.
     pub(crate) fn stamp(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.unstamped) {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
             let fresh = std::mem::take(&mut stream.fresh);
             for message in stream.messages.iter_mut().rev().take(fresh) {
                 if let Lifetime::Unstamped(lifetime) = message.lifetime {
-                    message.lifetime =
-                        now.checked_add(lifetime).map_or(Lifetime::Unlimited, Lifetime::Until);
+                    message.lifetime = now
+                        .checked_add(lifetime)
+                        .map_or(Lifetime::Unlimited, Lifetime::Until);
                 }
             }
         }
@@ -183,9 +190,13 @@ impl SendQueue {
     pub(crate) fn pop(&mut self) -> Option<(u16, u16, Queued)> {
         loop {
             let Reverse((finish, id)) = self.active.pop()?;
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
             stream.active = false;
-            let Some(message) = stream.messages.pop_front() else { continue };
+            let Some(message) = stream.messages.pop_front() else {
+                continue;
+            };
             self.messages -= 1;
             self.virtual_time = self.virtual_time.max(finish);
             stream.finish = finish;
@@ -210,7 +221,9 @@ impl SendQueue {
     #[inline]
     pub(crate) fn sent(&mut self, id: u16, bytes: usize) -> bool {
         self.buffered -= bytes.min(self.buffered);
-        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return false;
+        };
         let before = stream.buffered;
         stream.buffered -= bytes.min(before);
         before > stream.low_threshold && stream.buffered <= stream.low_threshold
@@ -225,7 +238,9 @@ impl SendQueue {
         let streams = &mut self.streams;
         self.blocked
             .extract_if(.., |id| {
-                let Some(stream) = streams.get_mut(id) else { return true };
+                let Some(stream) = streams.get_mut(id) else {
+                    return true;
+                };
                 let own = stream.buffered + stream.messages.len() * OVERHEAD;
                 let room = own <= per_stream / 2;
                 stream.blocked &= !room;
@@ -277,7 +292,9 @@ impl SendQueue {
 
     /// True when no whole message of the stream waits.
     pub(crate) fn is_drained(&self, id: u16) -> bool {
-        self.streams.get(&id).is_none_or(|stream| stream.messages.is_empty())
+        self.streams
+            .get(&id)
+            .is_none_or(|stream| stream.messages.is_empty())
     }
 
     /// Our direction was reset: the next message has SSN 0.
@@ -289,7 +306,9 @@ impl SendQueue {
 
     /// Forgets a stream and what waits on it.
     pub(crate) fn remove(&mut self, id: u16) {
-        let Some(stream) = self.streams.remove(&id) else { return };
+        let Some(stream) = self.streams.remove(&id) else {
+            return;
+        };
         self.messages -= stream.messages.len();
         self.buffered -= stream.buffered.min(self.buffered);
         self.blocked.retain(|&other| other != id);
@@ -334,10 +353,15 @@ impl OutStream {
         virtual_time: u64,
         active: &mut BinaryHeap<Reverse<(u64, u16)>>,
     ) {
-        let Some(next) = self.messages.front() else { return };
+        let Some(next) = self.messages.front() else {
+            return;
+        };
         let cost = ((next.payload.len() + OVERHEAD) as u64) << 10;
         let start = self.finish.max(virtual_time);
-        active.push(Reverse((start + cost / u64::from(self.priority.max(1)), id)));
+        active.push(Reverse((
+            start + cost / u64::from(self.priority.max(1)),
+            id,
+        )));
         self.active = true;
     }
 }

@@ -117,7 +117,10 @@ impl<'a> Chunk<'a> {
             kind::SACK => Self::Sack(Sack::parse(value)?),
             kind::HEARTBEAT => Self::Heartbeat(value),
             kind::HEARTBEAT_ACK => Self::HeartbeatAck(value),
-            kind::ABORT => Self::Abort { reflected: raw.flags & 1 != 0, causes: value },
+            kind::ABORT => Self::Abort {
+                reflected: raw.flags & 1 != 0,
+                causes: value,
+            },
             kind::SHUTDOWN => {
                 let mut reader = Reader::new(value);
                 let cumulative_tsn = reader.u32()?;
@@ -129,7 +132,9 @@ impl<'a> Chunk<'a> {
             kind::COOKIE_ECHO if value.is_empty() => return Err(ParseError::Length),
             kind::COOKIE_ECHO => Self::CookieEcho(value),
             kind::COOKIE_ACK => Self::CookieAck,
-            kind::SHUTDOWN_COMPLETE => Self::ShutdownComplete { reflected: raw.flags & 1 != 0 },
+            kind::SHUTDOWN_COMPLETE => Self::ShutdownComplete {
+                reflected: raw.flags & 1 != 0,
+            },
             kind::RE_CONFIG => Self::Reconfig(Reconfig::parse(value)?),
             kind::FORWARD_TSN => Self::ForwardTsn(ForwardTsn::parse(value)?),
             kind::I_FORWARD_TSN => Self::IForwardTsn(IForwardTsn::parse(value)?),
@@ -203,7 +208,11 @@ pub(super) fn finish(out: &mut Vec<u8>, start: usize) {
 }
 
 fn ended(reader: &Reader<'_>) -> Result<(), ParseError> {
-    if reader.is_empty() { Ok(()) } else { Err(ParseError::Length) }
+    if reader.is_empty() {
+        Ok(())
+    } else {
+        Err(ParseError::Length)
+    }
 }
 
 /// DATA (RFC 9260 §3.3.1).
@@ -236,8 +245,9 @@ impl<'a> Data<'a> {
     /// [`ParseError::Length`] when it is shorter than its header.
     #[inline]
     pub fn parse(raw: RawChunk<'a>) -> Result<Self, ParseError> {
-        let Some((&[t0, t1, t2, t3, i0, i1, s0, s1, p0, p1, p2, p3], payload)) =
-            raw.value.split_first_chunk::<{ DATA_HEADER_LEN - CHUNK_HEADER_LEN }>()
+        let Some((&[t0, t1, t2, t3, i0, i1, s0, s1, p0, p1, p2, p3], payload)) = raw
+            .value
+            .split_first_chunk::<{ DATA_HEADER_LEN - CHUNK_HEADER_LEN }>()
         else {
             return Err(ParseError::Length);
         };
@@ -285,7 +295,11 @@ impl<'a> Data<'a> {
             p3,
         ]);
         out.extend_from_slice(self.payload);
-        out.extend_from_slice(PADDING.get(length.wrapping_neg() & 3).unwrap_or(&PADDING[0]));
+        out.extend_from_slice(
+            PADDING
+                .get(length.wrapping_neg() & 3)
+                .unwrap_or(&PADDING[0]),
+        );
     }
 
     fn flags(&self) -> u8 {
@@ -434,7 +448,12 @@ impl<'a> Sack<'a> {
     ) -> Result<Self, ParseError> {
         let fits = |list: &[u8]| list.len() % 4 == 0 && list.len() / 4 <= usize::from(u16::MAX);
         if fits(gaps) && fits(duplicates) {
-            Ok(Self { cumulative_tsn, a_rwnd, gaps, duplicates })
+            Ok(Self {
+                cumulative_tsn,
+                a_rwnd,
+                gaps,
+                duplicates,
+            })
         } else {
             Err(ParseError::Length)
         }
@@ -449,7 +468,12 @@ impl<'a> Sack<'a> {
         let gaps = reader.take(gaps)?;
         let duplicates = reader.take(duplicates)?;
         ended(&reader)?;
-        Ok(Self { cumulative_tsn, a_rwnd, gaps, duplicates })
+        Ok(Self {
+            cumulative_tsn,
+            a_rwnd,
+            gaps,
+            duplicates,
+        })
     }
 
     /// Gap blocks as offsets from `cumulative_tsn`, both ends included, as the peer wrote them:
@@ -470,7 +494,11 @@ impl<'a> Sack<'a> {
 
     /// TSNs that were received more than once.
     pub fn duplicates(&self) -> impl Iterator<Item = u32> + use<'a> {
-        self.duplicates.as_chunks::<4>().0.iter().map(|&bytes| u32::from_be_bytes(bytes))
+        self.duplicates
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&bytes| u32::from_be_bytes(bytes))
     }
 
     fn write_value(&self, out: &mut Vec<u8>) {
@@ -500,7 +528,10 @@ impl<'a> ForwardTsn<'a> {
         if entries.len() % 4 != 0 {
             return Err(ParseError::Length);
         }
-        Ok(Self { new_cumulative_tsn, entries })
+        Ok(Self {
+            new_cumulative_tsn,
+            entries,
+        })
     }
 
     fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
@@ -546,7 +577,10 @@ impl<'a> IForwardTsn<'a> {
         if entries.len() % 8 != 0 {
             return Err(ParseError::Length);
         }
-        Ok(Self { new_cumulative_tsn, entries })
+        Ok(Self {
+            new_cumulative_tsn,
+            entries,
+        })
     }
 
     fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
@@ -556,12 +590,14 @@ impl<'a> IForwardTsn<'a> {
 
     /// What is skipped.
     pub fn entries(&self) -> impl Iterator<Item = IForwardTsnEntry> + use<'a> {
-        self.entries.as_chunks::<8>().0.iter().map(|&[a, b, _, f, m0, m1, m2, m3]| {
-            IForwardTsnEntry {
+        self.entries
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|&[a, b, _, f, m0, m1, m2, m3]| IForwardTsnEntry {
                 stream: u16::from_be_bytes([a, b]),
                 unordered: f & 1 != 0,
                 mid: u32::from_be_bytes([m0, m1, m2, m3]),
-            }
-        })
+            })
     }
 }

@@ -103,9 +103,10 @@ impl Header {
 /// shorter than a header.
 #[must_use]
 pub fn checksum(packet: &[u8]) -> u32 {
-    let (Some((before, _)), Some((_, after))) =
-        (packet.split_at_checked(8), packet.split_at_checked(HEADER_LEN))
-    else {
+    let (Some((before, _)), Some((_, after))) = (
+        packet.split_at_checked(8),
+        packet.split_at_checked(HEADER_LEN),
+    ) else {
         return 0;
     };
     let crc = crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]);
@@ -142,7 +143,9 @@ impl<'a> RawChunk<'a> {
             return Err(ParseError::Length);
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
-        let value = input.get(CHUNK_HEADER_LEN..length).ok_or(ParseError::Length)?;
+        let value = input
+            .get(CHUNK_HEADER_LEN..length)
+            .ok_or(ParseError::Length)?;
         let rest = input.get(padded(length)..).unwrap_or_default();
         Ok((Self { kind, flags, value }, rest))
     }
@@ -158,7 +161,9 @@ impl<'a> Chunks<'a> {
     /// The chunks that follow the common header of `packet`.
     #[must_use]
     pub fn of_packet(packet: &'a [u8]) -> Self {
-        Self { rest: packet.get(HEADER_LEN..).unwrap_or_default() }
+        Self {
+            rest: packet.get(HEADER_LEN..).unwrap_or_default(),
+        }
     }
 }
 

@@ -209,7 +209,10 @@ impl<'a> Capabilities<'a> {
                     found.interleaving |= kinds.contains(&kind::I_DATA);
                 }
                 // IPv4, IPv6, cookie preservative, supported address types, ECN: known, not used.
-                Parameter::Other { kind: 5 | 6 | 9 | 12 | 0x8000, .. }
+                Parameter::Other {
+                    kind: 5 | 6 | 9 | 12 | 0x8000,
+                    ..
+                }
                 | Parameter::HeartbeatInfo(_)
                 | Parameter::Unrecognized(_) => {}
                 Parameter::Other { .. } => {
@@ -266,12 +269,20 @@ impl<'a> StreamList<'a> {
     /// # Errors
     /// [`ParseError::Length`] for an odd number of bytes.
     pub fn new(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        if bytes.len() % 2 == 0 { Ok(Self(bytes)) } else { Err(ParseError::Length) }
+        if bytes.len() % 2 == 0 {
+            Ok(Self(bytes))
+        } else {
+            Err(ParseError::Length)
+        }
     }
 
     /// The stream numbers.
     pub fn iter(&self) -> impl Iterator<Item = u16> + use<'a> {
-        self.0.as_chunks::<2>().0.iter().map(|&bytes| u16::from_be_bytes(bytes))
+        self.0
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&bytes| u16::from_be_bytes(bytes))
     }
 
     /// True when none is listed, which means all streams.
@@ -295,11 +306,18 @@ impl<'a> Reconfig<'a> {
         let (kind, first, rest) = Parameters::split(value)?;
         let first = ReconfigParameter::parse(kind, first)?;
         if rest.is_empty() {
-            return Ok(Self { first, second: None });
+            return Ok(Self {
+                first,
+                second: None,
+            });
         }
         let (kind, second, rest) = Parameters::split(rest)?;
         let second = Some(ReconfigParameter::parse(kind, second)?);
-        if rest.is_empty() { Ok(Self { first, second }) } else { Err(ParseError::Length) }
+        if rest.is_empty() {
+            Ok(Self { first, second })
+        } else {
+            Err(ParseError::Length)
+        }
     }
 
     pub(super) fn write_value(&self, out: &mut Vec<u8>) {
@@ -376,7 +394,9 @@ impl<'a> ReconfigParameter<'a> {
                 request: reader.u32()?,
                 streams: StreamList::new(reader.take_rest())?,
             },
-            15 => Self::TsnReset { request: reader.u32()? },
+            15 => Self::TsnReset {
+                request: reader.u32()?,
+            },
             16 => Self::Response {
                 response: reader.u32()?,
                 result: reader.u32()?,
@@ -396,7 +416,11 @@ impl<'a> ReconfigParameter<'a> {
             }
             _ => return Err(ParseError::Value),
         };
-        if reader.is_empty() { Ok(parameter) } else { Err(ParseError::Length) }
+        if reader.is_empty() {
+            Ok(parameter)
+        } else {
+            Err(ParseError::Length)
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>, pad: bool) {
@@ -412,7 +436,12 @@ impl<'a> ReconfigParameter<'a> {
         out.put_u16(kind);
         out.put_u16(0);
         match *self {
-            Self::OutgoingReset { request, response, last_tsn, streams } => {
+            Self::OutgoingReset {
+                request,
+                response,
+                last_tsn,
+                streams,
+            } => {
                 out.put_u32(request);
                 out.put_u32(response);
                 out.put_u32(last_tsn);
@@ -423,7 +452,11 @@ impl<'a> ReconfigParameter<'a> {
                 out.put(streams.0);
             }
             Self::TsnReset { request } => out.put_u32(request),
-            Self::Response { response, result, next_tsns } => {
+            Self::Response {
+                response,
+                result,
+                next_tsns,
+            } => {
                 out.put_u32(response);
                 out.put_u32(result);
                 if let Some((sender, receiver)) = next_tsns {

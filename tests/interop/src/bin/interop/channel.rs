@@ -18,11 +18,8 @@ pub(crate) struct Channel<'a> {
 
 impl<'a> Channel<'a> {
     pub(crate) fn new(agent: &'a Agent, inner: DataChannel) -> Self {
-        Self {
-            inner,
-            agent,
-            received: Cell::new(0),
-        }
+        let parameters = inner.parameters().unwrap_or_default();
+        Self { inner, parameters, agent, received: Cell::new(0) }
     }
 
     /// Its name, also after its end.

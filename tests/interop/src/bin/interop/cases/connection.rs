@@ -1,5 +1,6 @@
 //! The cases about the connection itself: its identity, its end, its statistics.
 
+use std::future;
 use std::time::Duration;
 
 use rtc::data_channel::RTCDataChannelState;
@@ -10,6 +11,7 @@ use serde_json::json;
 use crate::agent::Agent;
 use crate::cases::data::reliable;
 use crate::cases::{echo, now};
+use crate::channel::Channel;
 use crate::failure::{Failure, check};
 
 /// What the answerer of `close` may take to notice.
@@ -30,18 +32,10 @@ pub(crate) async fn bad_fingerprint(agent: &Agent) -> Result<(), Failure> {
             let channel = agent.channel("echo", reliable())?;
             agent.offer(None).await?;
             agent.step("waiting for the failure");
-            let lure = async {
-                if channel.opened().await.is_ok() {
-                    channel.send("must not arrive").await?;
-                    channel.next().await?;
-                    return Err(Failure::Failed("a message came back".to_owned()));
-                }
-                std::future::pending().await
-            };
             tokio::select! {
                 _ = agent.wait_state(&ENDED) => {}
                 () = agent.peer_done() => {}
-                Err(delivered) = lure => return Err(delivered),
+                delivered = lure(&channel) => return delivered,
             }
             check!(channel.received() == 0, "a message came back");
             agent.leaves_first.set(true);
@@ -63,6 +57,17 @@ pub(crate) async fn bad_fingerprint(agent: &Agent) -> Result<(), Failure> {
     }
     agent.detail("state", agent.pc.connection_state().to_string());
     Ok(())
+}
+
+/// Ends only when a message comes back, which none must.
+async fn lure(channel: &Channel<'_>) -> Result<(), Failure> {
+    if channel.opened().await.is_ok()
+        && channel.send("must not arrive").await.is_ok()
+        && channel.next().await.is_ok()
+    {
+        return Err(Failure::Failed("a message came back".to_owned()));
+    }
+    future::pending().await
 }
 
 /// The same SDP with every fingerprint's first byte changed.
