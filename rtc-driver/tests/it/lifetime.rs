@@ -163,7 +163,7 @@ fn a_dropped_driver_is_told_to_everybody() {
     assert!(poll_once(send.as_mut(), &flag).is_pending());
     assert!(poll_once(pin!(events.next()), &flag).is_pending());
     drop(driver);
-    assert_eq!(flag.take(), 3);
+    assert_eq!(flag.take(), 4);
     world.run(async {
         assert_eq!(connected.await, Err(Error::DriverLost));
         assert_eq!(recv.await, Some(Err(Error::DriverLost)));

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 /// The results of all jobs.
 #[derive(Debug, Default)]
 pub struct Report {
+    rounds: usize,
+    job: String,
+    stack: String,
     rows: Vec<Row>,
 }
 
@@ -15,20 +18,44 @@ struct Row {
     stacks: Vec<(&'static str, Vec<f64>)>,
 }
 
+/// The same job for every stack: `each_stack!(|C, share| job::<C>(100 * share))`, where `C` is the
+/// [`Connection`](crate::Connection) and `share` how much of the work it does, so that each takes
+/// about as long.
+#[macro_export]
+macro_rules! each_stack {
+    (|$connection:ident, $share:ident| $job:expr) => {{
+        let mut stacks: Vec<$crate::report::Runner<'_>> = Vec::new();
+        #[cfg(feature = "ours")]
+        $crate::each_stack!(@add stacks, $crate::ours::Ours, 4, $connection, $share, $job);
+        $crate::each_stack!(@add stacks, $crate::webrtc_rs::WebrtcRs, 2, $connection, $share, $job);
+        $crate::each_stack!(@add stacks, $crate::str0m::Str0m, 1, $connection, $share, $job);
+        stacks
+    }};
+    (@add $stacks:ident, $stack:ty, $value:expr, $connection:ident, $share:ident, $job:expr) => {{
+        type $connection = $stack;
+        let $share: u64 = $value;
+        let name = <$stack as $crate::Connection>::NAME;
+        $stacks.push((name, Box::new(move || $job)));
+    }};
+}
+
 /// One stack in an interleaved measurement.
 pub type Runner<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
 
 impl Report {
-    /// Runs the stacks by turns, `rounds` times, and notes each one's median.
-    pub fn measure(
-        &mut self,
-        job: &str,
-        unit: &'static str,
-        rounds: usize,
-        mut stacks: Vec<Runner<'_>>,
-    ) {
+    /// A report over `rounds` turns of the jobs and stacks whose names contain `job` and `stack`.
+    pub fn new(rounds: usize, job: &str, stack: &str) -> Self {
+        Self { rounds, job: job.to_owned(), stack: stack.to_owned(), rows: Vec::new() }
+    }
+
+    /// Runs the stacks by turns and notes each one's figures.
+    pub fn measure(&mut self, job: &str, unit: &'static str, mut stacks: Vec<Runner<'_>>) {
+        if !job.contains(&self.job) {
+            return;
+        }
+        stacks.retain(|(name, _)| name.contains(&self.stack));
         let mut results: Vec<_> = stacks.iter().map(|(name, _)| (*name, Vec::new())).collect();
-        for _ in 0..rounds {
+        for _ in 0..self.rounds {
             for ((_, run), (_, samples)) in stacks.iter_mut().zip(&mut results) {
                 samples.push(run());
             }

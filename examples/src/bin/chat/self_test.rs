@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use rtc_tokio::{DataChannel, Error, PeerConnection};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
 use rtc_tokio::{DataChannel, DataChannels, Error, PeerConnection};
 use thiserror::Error;
@@ -173,7 +172,7 @@ impl Session {
         let end = tokio::select! {
             end = self.chat(&chat, guest, lines) => end,
             end = throughput::serve(&bulk, guest) => end,
-            () = incoming.for_each(async |channel| channel.close()) => Ok(()),
+            () = refuse(&mut incoming) => Ok(()),
         };
         self.room.tell(Author::Room, format!("{guest} left"));
         end?;
@@ -237,6 +236,13 @@ async fn page_channels(incoming: &mut DataChannels) -> Result<(DataChannel, Data
         }
     }
     Err(Error::Closed)
+}
+
+/// Closes every further channel.
+async fn refuse(incoming: &mut DataChannels) {
+    while let Some(channel) = incoming.next().await {
+        channel.close();
+    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

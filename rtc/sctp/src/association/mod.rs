@@ -96,7 +96,6 @@ pub struct Association {
 /// What the peer's INIT or INIT ACK told.
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
-    forward_tsn: bool,
     reconfig: bool,
     zero_checksum: bool,
     /// Streams that we may send on.
@@ -211,6 +210,14 @@ impl Association {
             return Err(SendError::StreamClosing);
         }
         let (total, own) = (self.config.send_buffer, self.config.stream_send_buffer);
+        if self.queue.has_room(stream, length, total, own) {
+            return Ok(());
+        }
+        // What waits beyond its lifetime must not keep newer messages out.
+        for stream in self.queue.purge_expired(self.now) {
+            self.events.push_back(Event::BufferedAmountLow { stream });
+        }
+        self.stats.abandoned += self.queue.take_purged();
         if self.queue.has_room(stream, length, total, own) {
             Ok(())
         } else {

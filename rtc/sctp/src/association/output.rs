@@ -67,7 +67,15 @@ impl Association {
         let now = self.clock(now);
         let start = buf.len();
         let end = start + max_len.min(self.config.max_packet_size);
-        let checked = self.write_packet(now, buf, end);
+        let mut checked = self.write_packet(now, buf, end);
+        if buf.len() <= start + HEADER_LEN {
+            buf.truncate(start);
+            // Messages whose lifetime is over left nothing to send but perhaps word of that.
+            if !self.wants_transmit() {
+                return None;
+            }
+            checked = self.write_packet(now, buf, end);
+        }
         let length = buf.len() - start;
         if length <= HEADER_LEN {
             buf.truncate(start);

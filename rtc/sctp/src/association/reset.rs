@@ -387,8 +387,11 @@ impl Association {
             return;
         }
         self.errors = 0;
+        let latest = age == 0;
         let outcome = match result {
             reset_result::NOTHING_TO_DO | reset_result::PERFORMED => ResetOutcome::Done,
+            // What the peer says about an older number may have been overtaken.
+            _ if !latest => return,
             reset_result::IN_PROGRESS => {
                 request.deferrals = request.deferrals.saturating_add(1);
                 request.deferred = true;

@@ -30,6 +30,10 @@ pub(crate) enum Lifetime {
 }
 
 impl Lifetime {
+    fn is_limited(self) -> bool {
+        !matches!(self, Self::Unlimited)
+    }
+
     pub(crate) fn expired(self, now: Instant) -> bool {
         matches!(self, Self::Until(end) if end <= now)
     }
@@ -81,6 +85,10 @@ pub(crate) struct SendQueue {
     unstamped: Vec<u16>,
     /// Streams whose `send` failed for want of room.
     blocked: Vec<u16>,
+    /// Queued messages with a lifetime.
+    expiring: usize,
+    purged_at: Option<Instant>,
+    purged: u64,
 }
 
 impl SendQueue {
@@ -93,6 +101,9 @@ impl SendQueue {
             messages: 0,
             unstamped: Vec::new(),
             blocked: Vec::new(),
+            expiring: 0,
+            purged_at: None,
+            purged: 0,
         }
     }
 
@@ -147,10 +158,11 @@ impl SendQueue {
     pub(crate) fn push(&mut self, id: u16, message: Queued) {
         let length = message.payload.len();
         let stream = self.streams.entry(id).or_default();
-        if let Lifetime::Unstamped(_) = message.lifetime
-            && self.unstamped.last() != Some(&id)
-        {
-            self.unstamped.push(id);
+        if let Lifetime::Unstamped(_) = message.lifetime {
+            self.expiring += 1;
+            if self.unstamped.last() != Some(&id) {
+                self.unstamped.push(id);
+            }
         }
         stream.buffered += length;
         stream.fresh += 1;
@@ -171,9 +183,10 @@ impl SendQueue {
             let fresh = std::mem::take(&mut stream.fresh);
             for message in stream.messages.iter_mut().rev().take(fresh) {
                 if let Lifetime::Unstamped(lifetime) = message.lifetime {
+                    // A time too far off to be reckoned with never comes.
                     message.lifetime = now
                         .checked_add(lifetime)
-                        .map_or(Lifetime::Unlimited, Lifetime::Until);
+                        .map_or(message.lifetime, Lifetime::Until);
                 }
             }
         }
@@ -198,6 +211,7 @@ impl SendQueue {
                 continue;
             };
             self.messages -= 1;
+            self.expiring -= usize::from(message.lifetime.is_limited());
             self.virtual_time = self.virtual_time.max(finish);
             stream.finish = finish;
             if !stream.messages.is_empty() {
@@ -254,10 +268,14 @@ impl SendQueue {
         !self.blocked.is_empty()
     }
 
-    /// Drops messages whose lifetime is over. Returns the streams that lost some, and whether that
-    /// brought their buffered amount down to the threshold.
-    pub(crate) fn purge_expired(&mut self, now: Instant) -> Vec<(u16, bool)> {
-        let mut purged = Vec::new();
+    /// Drops messages whose lifetime is over; returns the streams whose buffered amount came down
+    /// to the threshold by that. Looks through the queues once per moment at most.
+    pub(crate) fn purge_expired(&mut self, now: Instant) -> Vec<u16> {
+        let mut low = Vec::new();
+        if self.expiring == 0 || self.purged_at == Some(now) {
+            return low;
+        }
+        self.purged_at = Some(now);
         for (&id, stream) in &mut self.streams {
             let (count, bytes) = (stream.messages.len(), stream.buffered);
             stream.messages.retain(|message| {
@@ -268,14 +286,20 @@ impl SendQueue {
                 keep
             });
             let gone = count - stream.messages.len();
-            if gone > 0 {
-                self.messages -= gone;
-                self.buffered -= bytes - stream.buffered;
-                let low = bytes > stream.low_threshold && stream.buffered <= stream.low_threshold;
-                purged.push((id, low));
+            self.messages -= gone;
+            self.expiring -= gone;
+            self.purged += gone as u64;
+            self.buffered -= bytes - stream.buffered;
+            if bytes > stream.low_threshold && stream.buffered <= stream.low_threshold {
+                low.push(id);
             }
         }
-        purged
+        low
+    }
+
+    /// How many messages were purged since the last call.
+    pub(crate) fn take_purged(&mut self) -> u64 {
+        std::mem::take(&mut self.purged)
     }
 
     pub(crate) fn set_priority(&mut self, id: u16, priority: u16) {
@@ -310,6 +334,11 @@ impl SendQueue {
             return;
         };
         self.messages -= stream.messages.len();
+        let limited = stream
+            .messages
+            .iter()
+            .filter(|message| message.lifetime.is_limited());
+        self.expiring -= limited.count();
         self.buffered -= stream.buffered.min(self.buffered);
         self.blocked.retain(|&other| other != id);
         if stream.active {
@@ -320,15 +349,6 @@ impl SendQueue {
     /// Streams at or beyond `limit`.
     pub(crate) fn streams_from(&self, limit: u16) -> Vec<u16> {
         self.streams.range(limit..).map(|(&id, _)| id).collect()
-    }
-
-    /// Streams in a phase.
-    pub(crate) fn streams_in(&self, phase: Phase) -> Vec<u16> {
-        self.streams
-            .iter()
-            .filter(|(_, stream)| stream.phase == phase)
-            .map(|(&id, _)| id)
-            .collect()
     }
 
     /// Gives memory back that nothing needs at the moment.

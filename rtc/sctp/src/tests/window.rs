@@ -213,7 +213,7 @@ fn acknowledgements_may_be_taken_back() {
     sim.settle();
     let tag = sim.ends[0].local_tag;
     let base = sim.ends[0].outstanding.cumulative();
-    let mut sack = |sim: &mut Sim, cumulative: u32, gaps: &[u8]| {
+    let sack = |sim: &mut Sim, cumulative: u32, gaps: &[u8]| {
         let sack = Sack::new(cumulative, 100_000, gaps, &[]).unwrap();
         sim.ends[0].handle_packet(sim.now, packet(tag, &[Chunk::Sack(sack)]));
         sim.ends[0].outstanding.check();

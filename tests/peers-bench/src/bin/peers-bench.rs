@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use peers_bench::report::{Report, Runner};
-use peers_bench::str0m::Str0m;
-use peers_bench::webrtc_rs::WebrtcRs;
-use peers_bench::{Connection, jobs};
+use peers_bench::report::Report;
+use peers_bench::{each_stack, jobs};
 
 #[derive(Parser)]
 struct Options {
@@ -27,13 +25,31 @@ struct Options {
 fn main() -> std::io::Result<()> {
     let options = Options::parse();
     str0m::crypto::from_feature_flags().install_process_default();
-    let mut report = Report::default();
-    let mut job = |name: &str, unit, stacks: Vec<Runner<'_>>| {
-        if name.contains(&options.job) {
-            let stacks = stacks.into_iter().filter(|(name, _)| name.contains(&options.stack));
-            report.measure(name, unit, options.rounds, stacks.collect());
-        }
-    };
-    job("bulk, 16 KiB messages", "MB/CPU-s", all(jobs::bulk::<Str0m>, 64, jobs::bulk::<WebrtcRs>, 128, ours!(jobs::bulk, 256)));
-    Ok(())
+    let mut report = Report::new(options.rounds, &options.job, &options.stack);
+    report.measure(
+        "bulk, 16 KiB messages",
+        "MB/CPU-s",
+        each_stack!(|C, share| jobs::bulk::<C>(64 * share)),
+    );
+    report.measure(
+        "64-byte messages",
+        "M/CPU-s",
+        each_stack!(|C, share| jobs::small::<C>(200_000 * share)),
+    );
+    report.measure(
+        "handshake pair, ready certificates",
+        "ms CPU",
+        each_stack!(|C, _share| jobs::handshake::<C>(200, true)),
+    );
+    report.measure(
+        "handshake pair, fresh certificates",
+        "ms CPU",
+        each_stack!(|C, _share| jobs::handshake::<C>(200, false)),
+    );
+    report.measure(
+        "making two certificates",
+        "ms CPU",
+        each_stack!(|C, _share| jobs::certificates::<C>(200)),
+    );
+    report.finish(options.json.as_deref())
 }
