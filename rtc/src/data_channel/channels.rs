@@ -102,6 +102,15 @@ impl Entry {
         self.incoming
     }
 
+    pub(crate) fn is_negotiated(&self) -> bool {
+        self.channel.is_negotiated()
+    }
+
+    /// Label, protocol and reliability.
+    pub(crate) fn described(&self) -> &Parameters {
+        self.channel.parameters()
+    }
+
     pub(crate) fn low_threshold(&self) -> usize {
         self.low_threshold
     }

@@ -229,6 +229,44 @@ impl RTCDataChannel<'_> {
         self.entry().map(Entry::parameters).unwrap_or_default()
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.entry()
+            .map_or("", |entry| entry.described().label.as_str())
+    }
+
+    /// Name of its subprotocol.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        self.entry()
+            .map_or("", |entry| entry.described().protocol.as_str())
+    }
+
+    /// Whether messages arrive in order.
+    #[must_use]
+    pub fn ordered(&self) -> bool {
+        self.entry().is_none_or(|entry| entry.described().ordered)
+    }
+
+    /// How long a message is tried, in milliseconds.
+    #[must_use]
+    pub fn max_packet_life_time(&self) -> Option<u16> {
+        self.entry()?.described().max_packet_life_time()
+    }
+
+    /// How often a message is tried again.
+    #[must_use]
+    pub fn max_retransmits(&self) -> Option<u16> {
+        self.entry()?.described().max_retransmits()
+    }
+
+    /// Whether both sides agreed on it beforehand.
+    #[must_use]
+    pub fn negotiated(&self) -> bool {
+        self.entry().is_some_and(Entry::is_negotiated)
+    }
+
     /// Where it is in its life.
     #[must_use]
     pub fn ready_state(&self) -> RTCDataChannelState {
@@ -249,6 +287,12 @@ impl RTCDataChannel<'_> {
             (Some(stream), Some(sctp)) => sctp.buffered_amount(stream),
             _ => 0,
         }
+    }
+
+    /// The same as [`buffered_amount`](Self::buffered_amount), by the name of the established API.
+    #[must_use]
+    pub fn outstanding_bytes(&self) -> usize {
+        self.buffered_amount()
     }
 
     /// The largest message that the peer accepts, in bytes.

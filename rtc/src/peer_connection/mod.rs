@@ -20,7 +20,7 @@ use bytes::BytesMut;
 use rtc_crypto::{Certificate, CertificateParams, CryptoProvider};
 use rtc_shared::{Protocol, Rng, TaggedBytesMut, Transmit, TransportContext, TransportProtocol};
 
-use self::configuration::RTCConfiguration;
+use self::configuration::{RTCConfiguration, SettingEngine};
 use self::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use self::jsep::Jsep;
 use self::message::RTCMessage;
@@ -28,6 +28,7 @@ use self::state::{
     RTCDtlsTransportState, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState,
     RTCSignalingState,
 };
+use self::transport::{RTCSctpTransport, RTCSctpTransportState};
 use crate::Error;
 use crate::data_channel::{DataChannels, RTCDataChannel, RTCDataChannelId, RTCDataChannelInit};
 use crate::transport::{self as layers, Counters, Transport};
@@ -119,6 +120,53 @@ impl fmt::Debug for RTCPeerConnection {
     }
 }
 
+/// Makes an [`RTCPeerConnection`] step by step; [`RTCPeerConnection::new`] does the same in one.
+///
+/// ```
+/// use std::time::Instant;
+/// use rtc::peer_connection::RTCPeerConnectionBuilder;
+/// use rtc::peer_connection::configuration::RTCConfiguration;
+///
+/// let connection = RTCPeerConnectionBuilder::new()
+///     .with_configuration(RTCConfiguration::default())
+///     .build(Instant::now())?;
+/// # Ok::<(), rtc::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RTCPeerConnectionBuilder {
+    configuration: RTCConfiguration,
+}
+
+impl RTCPeerConnectionBuilder {
+    /// The defaults of W3C.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The configuration; settings given before are part of it and replaced.
+    #[must_use]
+    pub fn with_configuration(mut self, configuration: RTCConfiguration) -> Self {
+        self.configuration = configuration;
+        self
+    }
+
+    /// Settings beyond W3C's dictionary.
+    #[must_use]
+    pub fn with_setting_engine(mut self, setting: SettingEngine) -> Self {
+        self.configuration.setting = setting;
+        self
+    }
+
+    /// The connection; its time starts at `now`.
+    ///
+    /// # Errors
+    /// As [`RTCPeerConnection::new`].
+    pub fn build(self, now: Instant) -> Result<RTCPeerConnection, Error> {
+        RTCPeerConnection::new(self.configuration.with_now(now))
+    }
+}
+
 impl RTCPeerConnection {
     /// Makes a connection. It does nothing before it has local interfaces and descriptions.
     ///
@@ -192,6 +240,64 @@ impl RTCPeerConnection {
     #[must_use]
     pub fn get_configuration(&self) -> &RTCConfiguration {
         &self.configuration
+    }
+
+    /// Changes the configuration. Servers and transport policy hold from the next gathering on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidModification`] when the bundle policy, the certificates or, after the first
+    /// local description, the candidate pool size would change; [`Error::InvalidState`] when the
+    /// connection is closed.
+    pub fn set_configuration(&mut self, configuration: RTCConfiguration) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::closed());
+        }
+        let current = &self.configuration;
+        if configuration.bundle_policy != current.bundle_policy {
+            return Err(Error::InvalidModification(
+                "the bundle policy cannot change",
+            ));
+        }
+        if !configuration.certificates.is_empty()
+            && configuration.certificates != current.certificates
+        {
+            return Err(Error::InvalidModification("the certificates cannot change"));
+        }
+        let gathered = self.jsep.local().is_some();
+        if gathered && configuration.ice_candidate_pool_size != current.ice_candidate_pool_size {
+            return Err(Error::InvalidModification(
+                "the candidate pool size cannot change now",
+            ));
+        }
+        self.configuration.ice_servers = configuration.ice_servers;
+        self.configuration.ice_transport_policy = configuration.ice_transport_policy;
+        self.configuration.ice_candidate_pool_size = configuration.ice_candidate_pool_size;
+        Ok(())
+    }
+
+    /// The transport below the data channels, once it was negotiated.
+    #[must_use]
+    pub fn sctp(&self) -> Option<RTCSctpTransport> {
+        let negotiated = |it: &description::Description| it.data.is_some();
+        let (local, remote) = (&self.jsep.current_local, &self.jsep.current_remote);
+        if !local.as_ref().is_some_and(negotiated) || !remote.as_ref().is_some_and(negotiated) {
+            return None;
+        }
+        let association = self.transport.sctp.as_ref();
+        let connected = association.is_some_and(|it| it.state() == rtc_sctp::State::Established);
+        Some(RTCSctpTransport {
+            state: if self.closed || association.is_some_and(rtc_sctp::Association::is_ended) {
+                RTCSctpTransportState::Closed
+            } else if connected {
+                RTCSctpTransportState::Connected
+            } else {
+                RTCSctpTransportState::Connecting
+            },
+            max_message_size: self.data.max_message_size(),
+            max_channels: association
+                .filter(|_| connected)
+                .map(|it| it.max_inbound_streams().min(it.max_outbound_streams())),
+        })
     }
 
     /// State of ICE and DTLS taken together.

@@ -602,7 +602,7 @@ impl RTCPeerConnection {
         }
         let data = self.jsep.local().and_then(|local| local.data.as_ref());
         let candidate = RTCIceCandidate::new(
-            candidate,
+            &candidate,
             data.map(|data| data.mid.clone()),
             data.and_then(|data| u16::try_from(data.index).ok()),
             Some(self.transport.ice.local_credentials().ufrag.clone()),

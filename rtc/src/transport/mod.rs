@@ -36,6 +36,8 @@ pub(crate) struct Transport {
     /// DTLS datagrams that came before our side was ready: the client may be faster than the answer
     /// on its way through signalling.
     early: Vec<BytesMut>,
+    /// Why DTLS could not even begin.
+    failure: Option<rtc_dtls::Error>,
     /// Where the last messages of a closed connection go.
     farewell: Option<FiveTuple>,
     pub(crate) counters: Counters,
@@ -106,6 +108,7 @@ impl Transport {
             dtls_state: RTCDtlsTransportState::New,
             peer: None,
             early: Vec::new(),
+            failure: None,
             farewell: None,
             counters: Counters::default(),
         })
@@ -271,8 +274,8 @@ impl Transport {
             match rtc_dtls::Connection::new(config, peer.role, now, self.rng.fork()) {
                 Ok(dtls) => self.dtls = Some(dtls),
                 Err(error) => {
-                    debug!(%error, "DTLS cannot begin");
                     self.dtls_state = RTCDtlsTransportState::Failed;
+                    self.failure = Some(error);
                     return;
                 }
             }
@@ -290,6 +293,9 @@ impl Transport {
             return Some(Event::Ice(event));
         }
         self.advance(now, setting);
+        if let Some(error) = self.failure.take() {
+            return Some(Event::DtlsFailed(error));
+        }
         if let Some(dtls) = &mut self.dtls {
             if let Some(event) = dtls.poll_event() {
                 return Some(match event {

@@ -104,7 +104,7 @@ impl Toolbox {
     /// When the running program's own path is not known.
     pub fn beside_this_program() -> io::Result<Self> {
         let this = std::env::current_exe()?;
-        let folder = this.parent().unwrap_or(Path::new("."));
+        let folder = this.parent().unwrap_or(&this);
         Ok(Self::new(
             folder.join("interop"),
             folder.join("interop-chromium"),

@@ -3,11 +3,14 @@
 //! `tests/interop/setup.sh` installs the foreign stacks. Without them their half is skipped with a
 //! message, or fails when `RTC_REQUIRE_INTEROP=1` is set.
 
+#![expect(clippy::panic, reason = "the helpers of a test fail by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rtc_interop::args::Case;
+use rtc_interop::lines;
 use rtc_interop::runner::{self, Judgement, Outcome, Pairing, Peer, Toolbox};
 
 /// Enough for a loaded machine; a healthy run takes a fraction.
@@ -24,8 +27,8 @@ fn rtc() -> Peer {
     Peer::Rtc { runtime: None }
 }
 
-/// Runs the cases one after the other and panics with all that failed. What one side lacks is
-/// printed and does not fail.
+/// Runs the cases one after the other, prints a line for each, and panics with all that failed.
+/// What one side lacks is no failure. The lines go past the capturing of test output.
 async fn run(offer: &Peer, answer: &Peer, cases: &[Case]) {
     let mut failures = Vec::new();
     for &case in cases {
@@ -38,9 +41,8 @@ async fn run(offer: &Peer, answer: &Peer, cases: &[Case]) {
             offer_args: settings(case),
             answer_args: settings(case),
         };
-        let outcome = runner::run(&toolbox(), pairing)
-            .await
-            .expect("the logs can be written");
+        let outcome = runner::run(&toolbox(), pairing).await;
+        let outcome = outcome.unwrap_or_else(|error| panic!("the logs: {error}"));
         let Outcome {
             judgement,
             reason,
@@ -49,7 +51,10 @@ async fn run(offer: &Peer, answer: &Peer, cases: &[Case]) {
             ..
         } = outcome;
         let reason = reason.unwrap_or_default();
-        println!("{case}: {offer} to {answer}: {judgement} in {elapsed:.1?} {reason}");
+        let seconds = elapsed.as_secs_f64();
+        lines::complain(&format!(
+            "{case:<16} {offer:<9} {answer:<9} {judgement:<12} {seconds:>5.1} s  {reason}"
+        ));
         if judgement == Judgement::Failed {
             failures.push(format!("{case}: {reason} (see {})", logs.display()));
         }
@@ -75,7 +80,7 @@ fn installed(name: &str, there: bool) -> bool {
         let message = format!("{name} is not installed (tests/interop/setup.sh does it)");
         let required = std::env::var("RTC_REQUIRE_INTEROP").is_ok_and(|value| value == "1");
         assert!(!required, "{message}");
-        println!("SKIPPED: {message}");
+        lines::complain(&format!("SKIPPED: {message}"));
     }
     there
 }

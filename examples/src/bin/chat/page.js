@@ -68,7 +68,7 @@ class Session {
   /** Sends a line of chat. */
   say(line) {
     this.#chat.send(line);
-    addLine("you", line, "mine");
+    addLine(null, line, "mine");
   }
 
   /** Ends the session; the other side is told. */
@@ -135,8 +135,8 @@ class Session {
 
   #heard(data) {
     const { from, text } = JSON.parse(data);
-    if (from === "room") addLine("", text, "notice");
-    else addLine(from, text, "");
+    if (from === "room") addLine(null, text, "notice");
+    else addLine(from, text, "theirs");
   }
 
   #showStates() {
@@ -222,7 +222,7 @@ function addLine(from, words, kind) {
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   const line = document.createElement("li");
   line.className = kind;
-  if (from && kind !== "mine") {
+  if (from) {
     const author = document.createElement("b");
     author.textContent = from;
     line.append(author);

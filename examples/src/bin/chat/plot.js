@@ -1,7 +1,7 @@
 // A line plot of MB/s over seconds on a canvas, in the colours of the page.
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-const MARGIN = { left: 44, right: 12, top: 22, bottom: 22 };
+const MARGIN = { left: 44, right: 12, top: 28, bottom: 22 };
 
 export class Plot {
   #canvas;

@@ -71,10 +71,12 @@ impl Room {
         }
     }
 
-    /// A new guest, and what is said from now on.
+    /// A new guest, of whom the others are told, and what is said from now on.
     pub(crate) fn enter(&self) -> (Author, broadcast::Receiver<Line>) {
         let number = self.guests.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        (Author::Guest(number), self.lines.subscribe())
+        let guest = Author::Guest(number);
+        self.tell(Author::Room, format!("{guest} came in"));
+        (guest, self.lines.subscribe())
     }
 
     /// How many pages listen.
@@ -136,6 +138,7 @@ mod tests {
         let (first, mut heard) = room.enter();
         let (second, _) = room.enter();
         assert_ne!(first, second);
+        assert_eq!(heard.try_recv().unwrap().text, "guest 2 came in");
         room.tell(second, "\"hello\"");
         let line = heard.try_recv().unwrap();
         assert_eq!(line.author, second);

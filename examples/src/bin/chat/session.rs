@@ -166,9 +166,6 @@ impl Session {
             .map_err(|_| SessionError::NoChannels)??;
 
         let (guest, lines) = self.room.enter();
-        let pages = self.room.guests();
-        self.room
-            .tell(Author::Room, format!("{guest} came in ({pages} connected)"));
         let end = tokio::select! {
             end = self.chat(&chat, guest, lines) => end,
             end = throughput::serve(&bulk, guest) => end,
@@ -187,7 +184,8 @@ impl Session {
         mut lines: Receiver<Line>,
     ) -> Result<(), Error> {
         let mut count = 0_u32;
-        let welcome = format!("Welcome! You are {guest}.");
+        let others = self.room.guests().saturating_sub(1);
+        let welcome = format!("Welcome! You are {guest}, and {others} others are here.");
         channel
             .send(Line::new(Author::Program, welcome).to_json())
             .await?;

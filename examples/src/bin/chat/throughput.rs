@@ -297,7 +297,7 @@ const FILLING: u8 = 0x5a;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// How often the page is told how far its upload has come.
-const REPORT_INTERVAL: Duration = Duration::from_millis(50);
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Orders that may wait for the writing half, which looks at them after every message.
 const ORDERS: usize = 8;

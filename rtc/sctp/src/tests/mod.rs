@@ -52,7 +52,6 @@ impl Link {
 }
 
 struct Sim {
-    start: Instant,
     now: Instant,
     /// The two ends; what `ends[0]` sends goes over `links[0]`.
     ends: [Association; 2],
@@ -110,7 +109,6 @@ impl Sim {
 
     fn with_ends(now: Instant, ends: [Association; 2], link: Link, rng: Rng) -> Self {
         Self {
-            start: now,
             now,
             ends,
             links: [link; 2],
@@ -147,6 +145,11 @@ impl Sim {
 
     /// Lets both ends write, read and tell.
     fn settle(&mut self) {
+        while self.settle_once() {}
+    }
+
+    /// True when reading has given an end something to write.
+    fn settle_once(&mut self) -> bool {
         for index in 0..2 {
             loop {
                 let end = &mut self.ends[index];
@@ -176,6 +179,7 @@ impl Sim {
                 self.messages[index].push(message);
             }
         }
+        self.ends.iter().any(Association::wants_transmit)
     }
 
     fn carry(&mut self, from: usize, packet: Vec<u8>) {
@@ -322,4 +326,24 @@ fn packet(tag: u32, chunks: &[wire::Chunk<'_>]) -> BytesMut {
     }
     wire::seal(&mut out, 0);
     BytesMut::from(&out[..])
+}
+
+#[test]
+fn sizes() {
+    println!(
+        "assoc {} config {} stats {} reset {} pending {} outstanding {} queue {} receiver {} tsn {} timers {} cc {} rto {} ",
+        size_of::<Association>(),
+        size_of::<Config>(),
+        size_of::<crate::Stats>(),
+        size_of::<super::Reset>(),
+        size_of::<super::Pending>(),
+        size_of::<super::Outstanding>(),
+        size_of::<super::SendQueue>(),
+        size_of::<super::Receiver>(),
+        size_of::<crate::receive::TsnTracker>(),
+        size_of::<rtc_shared::TimerTable<8>>(),
+        size_of::<super::Congestion>(),
+        size_of::<super::Rto>()
+    );
+    panic!();
 }

@@ -136,7 +136,10 @@ fn a_lifetime_ends_in_the_send_queue_too() {
     sim.run(200 * MS);
     // What is over does not keep newer messages out.
     sim.links = [Link::default(); 2];
-    assert_eq!(sim.ends[0].send(0, 0, numbered(1000, 1000), short), Ok(()));
+    assert_eq!(
+        sim.ends[0].send(0, 0, numbered(1000, 1000), SendOptions::default()),
+        Ok(())
+    );
     sim.run_until(2000 * MS, |sim| !sim.messages[1].is_empty());
     sim.run(2000 * MS);
     let got: Vec<_> = sim.take_messages(1).iter().map(|m| number_of(m)).collect();

@@ -19,7 +19,12 @@ pub(crate) struct Channel<'a> {
 impl<'a> Channel<'a> {
     pub(crate) fn new(agent: &'a Agent, inner: DataChannel) -> Self {
         let parameters = inner.parameters().unwrap_or_default();
-        Self { inner, parameters, agent, received: Cell::new(0) }
+        Self {
+            inner,
+            parameters,
+            agent,
+            received: Cell::new(0),
+        }
     }
 
     /// Its name, also after its end.

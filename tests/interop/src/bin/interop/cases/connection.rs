@@ -1,7 +1,7 @@
 //! The cases about the connection itself: its identity, its end, its statistics.
 
 use std::future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtc::data_channel::RTCDataChannelState;
 use rtc::peer_connection::state::RTCPeerConnectionState;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::agent::Agent;
 use crate::cases::data::reliable;
-use crate::cases::{echo, now};
+use crate::cases::echo;
 use crate::channel::Channel;
 use crate::failure::{Failure, check};
 
@@ -110,7 +110,7 @@ pub(crate) async fn close(agent: &Agent) -> Result<(), Failure> {
         message.as_str() == Some(""),
         "the first message is not the empty text"
     );
-    let start = now();
+    let start = Instant::now();
     channel.send(message).await?;
     agent.step("waiting for the channel to close");
     channel.closed().await;

@@ -1,6 +1,7 @@
 //! The cases about data channels alone: modes, bulk, closing.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
@@ -10,7 +11,6 @@ use rtc_interop::args::Role;
 use sha2::{Digest as _, Sha256};
 
 use crate::agent::Agent;
-use crate::cases::now;
 use crate::channel::{Channel, describe};
 use crate::failure::{Failure, check};
 
@@ -159,7 +159,7 @@ async fn bulk_offer(agent: &Agent) -> Result<(), Failure> {
     let digest = hex::encode(Sha256::digest(&data));
     agent.offer(None).await?;
     channel.opened().await?;
-    let start = now();
+    let start = Instant::now();
     for (at, message) in data.chunks(BULK_MESSAGE).enumerate() {
         if channel.inner.buffered_amount() + BULK_MESSAGE > BULK_BUFFER {
             agent.step(format!("waiting for room after {at} messages"));
@@ -185,7 +185,7 @@ async fn bulk_answer(agent: &Agent) -> Result<(), Failure> {
     let end = loop {
         agent.step(format!("waiting for data after {length} bytes"));
         let message = channel.next().await?;
-        start.get_or_insert_with(now);
+        start.get_or_insert_with(Instant::now);
         if let Some(text) = message.as_str() {
             break text.to_owned();
         }
@@ -197,7 +197,10 @@ async fn bulk_answer(agent: &Agent) -> Result<(), Failure> {
         length += message.data.len();
         digest.update(&message.data);
     };
-    agent.detail("mbytes_per_s", rate(length, start.unwrap_or_else(now)));
+    agent.detail(
+        "mbytes_per_s",
+        rate(length, start.unwrap_or_else(Instant::now)),
+    );
     check!(length == BULK_BYTES, "{length} bytes came");
     let digest = hex::encode(digest.finalize());
     check!(end == format!("sha256:{digest}"), "the digest differs");
@@ -205,7 +208,7 @@ async fn bulk_answer(agent: &Agent) -> Result<(), Failure> {
 }
 
 /// Millions of bytes per second, with one decimal.
-fn rate(bytes: usize, start: std::time::Instant) -> f64 {
+fn rate(bytes: usize, start: Instant) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let megabytes = bytes as f64 / 1e6;
     (megabytes / start.elapsed().as_secs_f64() * 10.0).round() / 10.0

@@ -77,14 +77,11 @@ pub(crate) async fn ice_restart(agent: &Agent) -> Result<(), Failure> {
         Role::Answer => {
             let channel = accept(agent).await?;
             echo_until_done(agent, &channel).await?;
-            let ufrags: Vec<String> = agent
-                .remote_offers
-                .borrow()
-                .iter()
-                .map(|sdp| ufrag(sdp))
-                .collect();
-            check!(ufrags.len() == 2, "{} offers came", ufrags.len());
-            check!(ufrags[0] != ufrags[1], "the offerer's ufrag stayed");
+            let offers = agent.remote_offers.borrow();
+            let [first, second] = offers.as_slice() else {
+                return Err(Failure::Failed(format!("{} offers came", offers.len())));
+            };
+            check!(ufrag(first) != ufrag(second), "the offerer's ufrag stayed");
             check!(channel.received() > 3, "no message came after the restart");
             let (used, own) = (agent.selected_ufrag(), ufrag(&agent.local_sdp()));
             check!(

@@ -4,8 +4,6 @@ pub(crate) mod connection;
 mod data;
 mod echo;
 
-use std::time::Instant;
-
 use rtc::peer_connection::configuration::SettingEngine;
 use rtc_interop::args::{Args, Case, Role};
 
@@ -58,9 +56,4 @@ pub(crate) async fn play(agent: &Agent) -> Result<(), Failure> {
         Case::IceTcp => Err(Failure::Unsupported("ICE over TCP is not there yet")),
         Case::Mdns => Err(Failure::Unsupported("multicast DNS is not there yet")),
     }
-}
-
-/// The clock of the agent.
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }
