@@ -5,9 +5,12 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "tests fail by panicking"
 )]
 
 mod dependencies;
+mod hostile;
 mod negotiation;
+mod seeds;
 mod simulation;

@@ -1,7 +1,7 @@
 //! Two peer connections over a simulated link.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -101,8 +101,30 @@ impl Peer {
 struct Flight {
     arrival: Instant,
     sequence: u64,
+    from: SocketAddr,
     to: Side,
     datagram: Vec<u8>,
+}
+
+/// Somebody who listens on the link: the datagrams that each side was sent, the latest of them.
+#[derive(Debug, Default)]
+pub struct Tap {
+    heard: VecDeque<(Side, Vec<u8>)>,
+}
+
+impl Tap {
+    /// What was heard last, the oldest first, with the side it was meant for.
+    #[must_use]
+    pub fn heard(&self) -> &VecDeque<(Side, Vec<u8>)> {
+        &self.heard
+    }
+
+    fn hear(&mut self, to: Side, datagram: &[u8]) {
+        if self.heard.len() == HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back((to, datagram.to_vec()));
+    }
 }
 
 /// Two peers and the link between them.
@@ -120,6 +142,10 @@ pub struct Simulation {
     pub start: Instant,
     /// Datagrams put on the link.
     pub sent: u64,
+    /// Bytes sent to addresses of nobody, as to those of a third party.
+    pub strayed: u64,
+    /// Sees every datagram that a side sends, and to which side.
+    pub tap: Option<Tap>,
     rng: Rng,
     flights: BinaryHeap<Reverse<Flight>>,
     sequence: u64,
@@ -176,6 +202,8 @@ impl Simulation {
             now: start,
             start,
             sent: 0,
+            strayed: 0,
+            tap: None,
             rng,
             flights: BinaryHeap::new(),
             sequence: 0,
@@ -278,6 +306,7 @@ impl Simulation {
             let to = self.peer(side.other()).addr;
             let from = self.peer(side).addr;
             if transmit.transport.peer_addr != to || transmit.transport.local_addr != from {
+                self.strayed += transmit.size as u64;
                 continue;
             }
             let segment = transmit.segment_size.unwrap_or(transmit.size);
@@ -294,8 +323,23 @@ impl Simulation {
         }
     }
 
+    /// Puts a datagram of somebody else on the link, from any address; the link does it no harm.
+    pub fn inject(&mut self, to: Side, from: SocketAddr, datagram: Vec<u8>, delay: Duration) {
+        self.sequence += 1;
+        self.flights.push(Reverse(Flight {
+            arrival: self.now + delay,
+            sequence: self.sequence,
+            from,
+            to,
+            datagram,
+        }));
+    }
+
     fn send(&mut self, to: Side, datagram: &[u8]) {
         self.sent += 1;
+        if let Some(tap) = &mut self.tap {
+            tap.hear(to, datagram);
+        }
         if datagram.len() > self.link.mtu || self.rng.unit() < self.link.loss {
             return;
         }
@@ -306,13 +350,8 @@ impl Simulation {
             if self.rng.unit() < self.link.reordering {
                 delay += self.link.delay_max.mul_f64(3.0 * self.rng.unit());
             }
-            self.sequence += 1;
-            self.flights.push(Reverse(Flight {
-                arrival: self.now + delay,
-                sequence: self.sequence,
-                to,
-                datagram: datagram.to_vec(),
-            }));
+            let from = self.peer(to.other()).addr;
+            self.inject(to, from, datagram.to_vec(), delay);
         }
     }
 
@@ -321,14 +360,14 @@ impl Simulation {
         let mut batches = [Vec::new(), Vec::new()];
         while self.flights.peek().is_some_and(|Reverse(flight)| flight.arrival <= now) {
             let Some(Reverse(flight)) = self.flights.pop() else { break };
-            let (from, to) = (self.peer(flight.to.other()).addr, self.peer(flight.to).addr);
+            let to = self.peer(flight.to).addr;
             let [a, b] = &mut batches;
             let batch = if flight.to == Side::A { a } else { b };
             batch.push(TaggedBytesMut {
                 now,
                 transport: TransportContext {
                     local_addr: to,
-                    peer_addr: from,
+                    peer_addr: flight.from,
                     transport_protocol: TransportProtocol::UDP,
                     ecn: None,
                 },
@@ -346,3 +385,6 @@ fn local_description(connection: &RTCPeerConnection) -> Result<RTCSessionDescrip
         .local_description()
         .ok_or(Error::InvalidState("there is no local description"))
 }
+
+/// How many datagrams a tap remembers.
+const HEARD: usize = 64;

@@ -234,7 +234,7 @@ fn buffered_amount_low_waits_for_its_threshold() {
         while here.try_send(bytes(16_384)).is_ok() {}
         assert!(here.buffered_amount() > 200_000);
         here.buffered_amount_low().await.unwrap();
-        assert!((1..=50_000).contains(&here.buffered_amount()));
+        assert!(here.buffered_amount() <= 50_000);
         drop(there);
     });
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt, future};
+use futures_util::{StreamExt, future};
 use rtc_tokio::{
     Builder, DataChannel, DataChannelExt as _, DataChannelMessage, Error, PeerConnection,
     PeerConnectionExt as _, TokioRuntime, TrySendError,
@@ -79,7 +79,7 @@ async fn messages_go_both_ways_on_one_thread() {
     );
     let (here, there) = open(&alice, &bob).await;
     let echo = tokio::spawn(async move {
-        let (mut sink, mut stream) = (there.clone(), there);
+        let (sink, mut stream) = (there.clone(), there);
         while let Some(message) = stream.next().await {
             sink.send(message.unwrap()).await.unwrap();
         }

@@ -42,7 +42,9 @@ impl Agent {
             context.stats.bad_integrity += 1;
             return;
         }
-        if !generation.remember(message, &path) {
+        // Whoever is faster with a copy than the peer itself must not have the peer's own pairs ignored.
+        let repeated = !generation.remember(message, &path);
+        if repeated && generation.pair_at(&path).is_none() {
             context.stats.replayed += 1;
             return;
         }

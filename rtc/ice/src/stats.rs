@@ -20,7 +20,7 @@ pub struct Stats {
     pub bad_integrity: u64,
     /// Messages at a local address that is of no candidate.
     pub unknown_local_address: u64,
-    /// Requests that came before by another path.
+    /// Requests that came before by another path, on a path of no pair.
     pub replayed: u64,
     /// Authentic requests that lack an attribute or have unknown ones.
     pub bad_request: u64,

@@ -197,8 +197,10 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn congestion() -> Congestion {
-        let mut config = Config::default();
-        config.initial_window = InitialWindow::Rfc9260;
+        let config = Config {
+            initial_window: InitialWindow::Rfc9260,
+            ..Config::default()
+        };
         Congestion::new(&config.sanitised())
     }
 

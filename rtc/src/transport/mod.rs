@@ -33,9 +33,9 @@ pub(crate) struct Transport {
     dtls_state: RTCDtlsTransportState,
     /// Known from the first answer on.
     peer: Option<Peer>,
-    /// DTLS datagrams that came before our side was ready: the client may be faster than the answer
-    /// on its way through signalling.
-    early: Vec<BytesMut>,
+    /// DTLS datagrams with their paths that came before our side was ready, or before ICE had proven
+    /// the path: the client may be faster than the answer on its way through signalling.
+    early: Vec<(FiveTuple, BytesMut)>,
     /// Why DTLS could not even begin.
     failure: Option<rtc_dtls::Error>,
     /// Where the last messages of a closed connection go.
@@ -233,9 +233,9 @@ impl Transport {
                 && self.dtls_state != RTCDtlsTransportState::Connecting
             {
                 self.counters.dropped_unproven_path += 1;
-            } else if self.early.len() < MAX_EARLY_DATAGRAMS {
+            } else if self.early.len() < MAX_EARLY_DATAGRAMS && datagram.len() <= MAX_EARLY_LENGTH {
                 // The peer's check may still be on its way while its handshake is here already.
-                self.early.push(datagram);
+                self.early.push((transport.five_tuple(), datagram));
             } else {
                 self.counters.dropped_early += 1;
             }
@@ -280,8 +280,12 @@ impl Transport {
                 }
             }
         }
-        if self.dtls.is_some() && !self.early.is_empty() && self.ice.selected_path().is_some() {
-            for datagram in std::mem::take(&mut self.early) {
+        if self.dtls.is_some() && !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early).into_iter();
+            let (proven, unproven): (Vec<_>, Vec<_>) =
+                early.partition(|(path, _)| self.ice.accepts(path));
+            self.early = unproven;
+            for (_, datagram) in proven {
                 self.feed_dtls(now, datagram, setting);
             }
         }
@@ -308,7 +312,7 @@ impl Transport {
                         self.set_dtls_state(RTCDtlsTransportState::Connected)
                     }
                     rtc_dtls::Event::Failed(error) => {
-                        self.dtls_state = RTCDtlsTransportState::Failed;
+                        self.set_dtls_state(RTCDtlsTransportState::Failed);
                         Event::DtlsFailed(error)
                     }
                     _ => self.set_dtls_state(RTCDtlsTransportState::Closed),
@@ -323,6 +327,9 @@ impl Transport {
 
     fn set_dtls_state(&mut self, state: RTCDtlsTransportState) -> Event {
         self.dtls_state = state;
+        if state != RTCDtlsTransportState::Connecting {
+            self.early = Vec::new();
+        }
         Event::DtlsState(state)
     }
 
@@ -410,3 +417,6 @@ const DTLS_CBC_OVERHEAD: usize = 65;
 
 /// A flight of two datagrams (a ClientHello with a post-quantum key share), sent five times.
 const MAX_EARLY_DATAGRAMS: usize = 10;
+
+/// No handshake is sent in larger datagrams, bytes.
+const MAX_EARLY_LENGTH: usize = 2048;

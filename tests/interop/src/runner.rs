@@ -138,7 +138,8 @@ impl Toolbox {
             Peer::Chromium => Command::new(&self.chromium),
             Peer::Aiortc => {
                 let mut command = Command::new(&self.python);
-                command.arg(&self.aiortc);
+                // No compiled files beside the sources.
+                command.arg("-B").arg(&self.aiortc);
                 command
             }
             Peer::Program(words) => {
@@ -222,9 +223,9 @@ pub async fn run(toolbox: &Toolbox, pairing: Pairing) -> io::Result<Outcome> {
         round,
         ..
     } = &pairing;
-    let logs = toolbox
-        .logs
-        .join(format!("{case}-{offer}-{answer}-{round}"));
+    // A colon in a file name is not welcome everywhere.
+    let name = format!("{case}-{offer}-{answer}-{round}").replace(':', "-");
+    let logs = toolbox.logs.join(name);
     fs::create_dir_all(&logs)?;
     let mut transcript = Transcript::create(&logs.join("lines.log"))?;
     let start = Instant::now();

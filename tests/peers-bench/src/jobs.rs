@@ -23,8 +23,8 @@ pub fn bulk<C: Connection>(mebibytes: u64) -> f64 {
 }
 
 /// Small messages in millions per CPU-second, both ends together.
-pub fn small<C: Connection>(count: u64) -> f64 {
-    count as f64 / 1e6 / transfer::<C>(SMALL, count, SMALL_WINDOW).as_secs_f64()
+pub fn small<C: Connection>(count: u64, window: u64) -> f64 {
+    count as f64 / 1e6 / transfer::<C>(SMALL, count, window).as_secs_f64()
 }
 
 /// Milliseconds of CPU time from the making of two peers to a channel open at both, with
@@ -63,16 +63,16 @@ pub fn allocations<C: Connection>(
     (allocations() - before) as f64 / count as f64
 }
 
-/// Bytes on the heap per connected peer that has been idle for some seconds; `live` reads how many
+/// Bytes on the heap per connected peer that has been idle for `seconds`; `live` reads how many
 /// are in use.
-pub fn idle<C: Connection>(pairs: usize, live: impl Fn() -> usize) -> f64 {
+pub fn idle<C: Connection>(pairs: usize, seconds: u64, live: impl Fn() -> usize) -> f64 {
     // What is made once per process is not a peer's.
     drop(Pair::<C>::connected(None));
     let mut all = Vec::with_capacity(pairs);
     let before = live();
     for _ in 0..pairs {
         let mut pair = Pair::<C>::connected(None);
-        pair.idle(Duration::from_secs(10));
+        pair.idle(Duration::from_secs(seconds));
         all.push(pair);
     }
     let after = live();

@@ -130,6 +130,7 @@ fn figure(value: f64) -> String {
         v if v.is_nan() => "-".to_owned(),
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+        v if v >= 0.1 => format!("{v:.2}"),
+        v => format!("{v:.4}"),
     }
 }

@@ -162,9 +162,8 @@ class Session {
     if (!pair) return;
     show("local", describe(stats.get(pair.localCandidateId)));
     show("remote", describe(stats.get(pair.remoteCandidateId)));
-    const rtt = pair.currentRoundTripTime;
-    show("rtt", rtt === undefined ? "–" : `${(rtt * 1000).toFixed(rtt < 0.01 ? 1 : 0)} ms`);
-    show("bytes", `${size(pair.bytesSent)} sent, ${size(pair.bytesReceived)} received`);
+    show("rtt", milliseconds(pair.currentRoundTripTime));
+    show("bytes", `${size(pair.bytesSent)}, ${size(pair.bytesReceived)}`);
   }
 }
 
@@ -195,6 +194,12 @@ function describe(candidate) {
   const host = address.includes(":") ? `[${address}]` : address;
   const kind = { host: "host", srflx: "server-reflexive", prflx: "peer-reflexive", relay: "relayed" };
   return `${host}:${candidate.port} ${candidate.protocol} (${kind[candidate.candidateType] ?? candidate.candidateType})`;
+}
+
+/** Browsers measure round trips in whole milliseconds. */
+function milliseconds(seconds) {
+  if (seconds === undefined) return "–";
+  return seconds < 0.001 ? "below 1 ms" : `${Math.round(seconds * 1000)} ms`;
 }
 
 function size(bytes = 0) {

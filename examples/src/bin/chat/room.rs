@@ -79,7 +79,7 @@ impl Room {
         (guest, self.lines.subscribe())
     }
 
-    /// How many pages listen.
+    /// How many guests are here.
     pub(crate) fn guests(&self) -> usize {
         self.lines.receiver_count()
     }

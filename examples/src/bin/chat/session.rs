@@ -184,8 +184,8 @@ impl Session {
         mut lines: Receiver<Line>,
     ) -> Result<(), Error> {
         let mut count = 0_u32;
-        let others = self.room.guests().saturating_sub(1);
-        let welcome = format!("Welcome! You are {guest}, and {others} others are here.");
+        let guests = self.room.guests();
+        let welcome = format!("Welcome! You are {guest}. Guests now: {guests}.");
         channel
             .send(Line::new(Author::Program, welcome).to_json())
             .await?;

@@ -81,6 +81,20 @@ fn replayed_request_from_another_address_is_dropped() {
 }
 
 #[test]
+fn a_copy_that_is_faster_than_the_check_does_not_shut_the_peer_out() {
+    let mut raw = Raw::new(AgentConfig::default(), Role::Controlled);
+    raw.agent.add_remote_candidate(udp(PEER)).unwrap();
+    let check = raw.check(Role::Controlling);
+    let check = raw.seal(check);
+    raw.read_at(addr(LOCAL), addr("203.0.113.66:6"), &check);
+    raw.exchange();
+    raw.read(&check);
+    assert_eq!(raw.agent.stats().replayed, 0);
+    let (_, answers) = raw.exchange();
+    assert!(answers.iter().any(|answer| answer.transport.peer_addr == addr(PEER)));
+}
+
+#[test]
 fn only_the_authentic_answer_from_the_right_address_counts() {
     let mut raw = Raw::new(AgentConfig::default(), Role::Controlling);
     raw.agent.add_remote_candidate(udp(PEER)).unwrap();

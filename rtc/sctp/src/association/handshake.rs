@@ -303,7 +303,7 @@ impl Association {
         self.reset.expect(init.tsn);
     }
 
-    fn establish(&mut self) {
+    pub(super) fn establish(&mut self) {
         self.state = State::Established;
         self.cookie = Vec::new();
         self.setup_attempts = 0;

@@ -168,6 +168,9 @@ impl Association {
             self.stats.drops.malformed += 1;
             return Flow::Stop;
         };
+        if raw.kind == kind::SACK {
+            self.imply_cookie_ack();
+        }
         // Without an association only the set-up counts.
         let up = !matches!(self.state, State::Closed | State::CookieWait);
         match chunk {
@@ -281,8 +284,17 @@ impl Association {
         self.takes_data() || self.state == State::ShutdownReceived
     }
 
+    /// DATA or SACK with our tag while COOKIE ACK is awaited: only a peer that took the cookie sends
+    /// that, so the COOKIE ACK was lost or overtaken. Waiting for T1-cookie would gain nothing.
+    fn imply_cookie_ack(&mut self) {
+        if self.state == State::CookieEchoed {
+            self.establish();
+        }
+    }
+
     #[inline]
     fn judge_data(&mut self, data: &Data<'_>, input: &mut Input) -> Option<(Fragment, Place)> {
+        self.imply_cookie_ack();
         if !self.takes_data() {
             self.stats.drops.unexpected += 1;
             return None;

@@ -55,7 +55,8 @@ impl Pending {
 impl Association {
     /// Appends one SCTP packet of at most min(`max_len`, [`max_packet_size`]) bytes to `buf` and
     /// returns its length; `None` when there is nothing to send now. What `buf` holds already
-    /// stays as it is.
+    /// stays as it is. What once went in a long packet is sent again in one as long, so a shorter
+    /// `max_len` is good for a moment, not for ever.
     ///
     /// [`max_packet_size`]: crate::Config::max_packet_size
     pub fn poll_transmit(
@@ -466,7 +467,7 @@ impl Association {
             return;
         }
         let recent = self.forwarded.is_some_and(|(_, sent)| {
-            let trip = self.rto.smoothed().unwrap_or(self.rto.current());
+            let trip = self.rto.smoothed().unwrap_or_else(|| self.rto.current());
             self.now.saturating_duration_since(sent) < trip
         });
         let told = self.forwarded.map(|(tsn, _)| tsn);

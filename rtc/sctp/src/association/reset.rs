@@ -8,8 +8,6 @@
 
 use std::collections::BTreeSet;
 
-use smallvec::SmallVec;
-
 use super::Association;
 use super::timer::Timer;
 use crate::api::{Event, ResetOutcome, State};
@@ -33,7 +31,7 @@ pub(super) struct Reset {
     closing: usize,
     current: Option<Box<Request>>,
     /// Answers to be written.
-    responses: SmallVec<[(u32, u32); 2]>,
+    responses: Vec<(u32, u32)>,
     /// Result of the peer's last request.
     last_result: u32,
     /// The peer's last request waits for TSNs.
@@ -48,8 +46,6 @@ pub(super) struct Reset {
 #[derive(Debug)]
 struct Request {
     streams: Vec<u16>,
-    /// The numbers that it had so far.
-    first: u32,
     number: u32,
     last_tsn: u32,
     /// Answers "in progress" so far.
@@ -70,7 +66,7 @@ impl Reset {
             waiting: Vec::new(),
             closing: 0,
             current: None,
-            responses: SmallVec::new(),
+            responses: Vec::new(),
             last_result: reset_result::NOTHING_TO_DO,
             deferred: false,
             done_late: None,
@@ -245,7 +241,6 @@ impl Association {
         reset.next_request = number.wrapping_add(1);
         reset.current = Some(Box::new(Request {
             streams: reset.waiting.drain(..count).collect(),
-            first: number,
             number,
             last_tsn: self.outstanding.next_tsn().wrapping_sub(1),
             deferrals: 0,
@@ -382,29 +377,21 @@ impl Association {
         let Some(request) = &mut self.reset.current else {
             return;
         };
-        let age = request.number.wrapping_sub(number);
-        if age > request.number.wrapping_sub(request.first) {
+        // What is said about an older number may have been overtaken: the peer has yet to take the
+        // latest one, or the next request would come out of sequence.
+        if number != request.number {
             return;
         }
         self.errors = 0;
-        let latest = age == 0;
         let outcome = match result {
             reset_result::NOTHING_TO_DO | reset_result::PERFORMED => ResetOutcome::Done,
-            // What the peer says about an older number may have been overtaken.
-            _ if !latest => return,
             reset_result::IN_PROGRESS => {
-                request.deferrals = request.deferrals.saturating_add(1);
-                request.deferred = true;
-                request.send = false;
-                self.arm(Timer::Reconfig, self.rto.current());
+                self.defer_request();
                 return;
             }
             // It is the request before this one that is worked on.
             reset_result::ALREADY_IN_PROGRESS if request.deferrals < MAX_BUSY => {
-                request.deferrals += 1;
-                request.deferred = true;
-                request.send = false;
-                self.arm(Timer::Reconfig, self.rto.current());
+                self.defer_request();
                 return;
             }
             _ => ResetOutcome::Denied,
@@ -433,6 +420,17 @@ impl Association {
             streams: request.streams,
             outcome,
         });
+    }
+
+    /// The peer asks to be asked again.
+    fn defer_request(&mut self) {
+        if let Some(request) = &mut self.reset.current
+            && !std::mem::replace(&mut request.deferred, true)
+        {
+            request.deferrals = request.deferrals.saturating_add(1);
+            request.send = false;
+            self.arm(Timer::Reconfig, self.rto.current());
+        }
     }
 
     /// The re-configuration timer expired (RFC 6525 §5.1.1, step C4).

@@ -4,19 +4,19 @@
 use crate::api::Message;
 
 /// A slab of messages linked twice: by arrival, and within their stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
     nodes: Vec<Node>,
-    free: Option<u32>,
-    head: Option<u32>,
-    tail: Option<u32>,
+    free: u32,
+    head: u32,
+    tail: u32,
 }
 
 /// The messages of one stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Lane {
-    head: Option<u32>,
-    tail: Option<u32>,
+    head: u32,
+    tail: u32,
     /// Payload bytes in the lane.
     pub(crate) bytes: usize,
 }
@@ -24,10 +24,31 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct Node {
     message: Option<Message>,
-    previous: Option<u32>,
+    previous: u32,
     /// Next by arrival, or next free node.
-    next: Option<u32>,
-    next_in_lane: Option<u32>,
+    next: u32,
+    next_in_lane: u32,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: NONE,
+            head: NONE,
+            tail: NONE,
+        }
+    }
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            head: NONE,
+            tail: NONE,
+            bytes: 0,
+        }
+    }
 }
 
 impl Inbox {
@@ -36,15 +57,14 @@ impl Inbox {
         let node = Node {
             message: Some(message),
             previous: self.tail,
-            next: None,
-            next_in_lane: None,
+            next: NONE,
+            next_in_lane: NONE,
         };
-        let index = match self.free {
-            Some(index) => {
-                if let Some(slot) = self.nodes.get_mut(index as usize) {
-                    self.free = slot.next;
-                    *slot = node;
-                }
+        let index = match self.nodes.get_mut(self.free as usize) {
+            Some(slot) => {
+                let index = self.free;
+                self.free = slot.next;
+                *slot = node;
                 index
             }
             None => {
@@ -52,16 +72,16 @@ impl Inbox {
                 (self.nodes.len() - 1) as u32
             }
         };
-        match self.tail.and_then(|tail| self.nodes.get_mut(tail as usize)) {
-            Some(tail) => tail.next = Some(index),
-            None => self.head = Some(index),
+        match self.nodes.get_mut(self.tail as usize) {
+            Some(tail) => tail.next = index,
+            None => self.head = index,
         }
-        self.tail = Some(index);
-        match lane.tail.and_then(|tail| self.nodes.get_mut(tail as usize)) {
-            Some(tail) => tail.next_in_lane = Some(index),
-            None => lane.head = Some(index),
+        self.tail = index;
+        match self.nodes.get_mut(lane.tail as usize) {
+            Some(tail) => tail.next_in_lane = index,
+            None => lane.head = index,
         }
-        lane.tail = Some(index);
+        lane.tail = index;
     }
 
     /// Messages inside.
@@ -74,35 +94,32 @@ impl Inbox {
 
     /// The stream of the oldest message.
     pub(crate) fn peek(&self) -> Option<u16> {
-        self.nodes
-            .get(self.head? as usize)?
-            .message
-            .as_ref()
-            .map(|message| message.stream)
+        let node = self.nodes.get(self.head as usize)?;
+        node.message.as_ref().map(|message| message.stream)
     }
 
     /// Takes the oldest message of a lane.
     pub(crate) fn pop(&mut self, lane: &mut Lane) -> Option<Message> {
-        let index = lane.head?;
+        let index = lane.head;
         let node = self.nodes.get_mut(index as usize)?;
         let message = node.message.take()?;
-        let (previous, next) = (node.previous.take(), node.next);
-        lane.head = node.next_in_lane.take();
+        let (previous, next) = (node.previous, node.next);
+        lane.head = node.next_in_lane;
         node.next = self.free;
-        self.free = Some(index);
-        if lane.head.is_none() {
-            lane.tail = None;
+        self.free = index;
+        if lane.head == NONE {
+            lane.tail = NONE;
         }
         lane.bytes -= message.payload.len();
-        match previous.and_then(|previous| self.nodes.get_mut(previous as usize)) {
+        match self.nodes.get_mut(previous as usize) {
             Some(previous) => previous.next = next,
             None => self.head = next,
         }
-        match next.and_then(|next| self.nodes.get_mut(next as usize)) {
+        match self.nodes.get_mut(next as usize) {
             Some(next) => next.previous = previous,
             None => self.tail = previous,
         }
-        if self.head.is_none() {
+        if self.head == NONE {
             self.reset();
         }
         Some(message)
@@ -110,9 +127,9 @@ impl Inbox {
 
     /// Frees the slab of an empty inbox.
     pub(crate) fn shrink(&mut self) {
-        if self.head.is_none() {
+        if self.head == NONE {
             self.nodes = Vec::new();
-            self.free = None;
+            self.free = NONE;
         }
     }
 
@@ -124,13 +141,16 @@ impl Inbox {
     /// An empty slab is filled from its start again, so that it stays in the cache.
     fn reset(&mut self) {
         const KEPT: usize = 1024;
-        self.free = None;
+        self.free = NONE;
         self.nodes.clear();
         if self.nodes.capacity() > KEPT {
             self.nodes.shrink_to(KEPT);
         }
     }
 }
+
+/// No node.
+const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {

@@ -97,10 +97,11 @@ impl TsnTracker {
         match before {
             Some((_, last)) if *last + 1 == tsn => {
                 *last = tsn;
-                if joins_next && let Some((_, end)) = self.ranges.remove(after) {
-                    if let Some((_, last)) = self.ranges.get_mut(after - 1) {
-                        *last = end;
-                    }
+                if joins_next
+                    && let Some((_, end)) = self.ranges.remove(after)
+                    && let Some((_, last)) = self.ranges.get_mut(after - 1)
+                {
+                    *last = end;
                 }
             }
             _ if joins_next => {

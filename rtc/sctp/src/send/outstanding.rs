@@ -34,7 +34,7 @@ pub(crate) struct Outstanding {
     /// The peer understands FORWARD-TSN.
     pub(crate) can_abandon: bool,
     /// Bytes of abandoned messages that were never sent, by stream.
-    pub(crate) given_up: SmallVec<[(u16, usize); 2]>,
+    pub(crate) given_up: Vec<(u16, usize)>,
     /// Messages abandoned so far.
     pub(crate) abandoned_messages: u64,
 }
@@ -116,7 +116,7 @@ impl Outstanding {
             abandoned: 0,
             timed: None,
             can_abandon: true,
-            given_up: SmallVec::new(),
+            given_up: Vec::new(),
             abandoned_messages: 0,
         }
     }
@@ -547,8 +547,8 @@ impl Outstanding {
     /// marks those lost that were missed three times.
     ///
     /// One SACK may report a batch of packets: a chunk below three packets' worth of newly
-    /// acknowledged data was missed three times. A chunk that was sent again counts misses only
-    /// from what was sent after it, and then may be found lost again.
+    /// acknowledged data was missed three times. For a chunk that was sent again only what was sent
+    /// after that counts, and by that it may be found lost again.
     fn count_misses(&mut self, reach: usize, every: bool, max_chunk: usize) -> bool {
         let highest = self.base.wrapping_add(reach as u32 - 1);
         let mut above = 0;
@@ -558,15 +558,14 @@ impl Outstanding {
                 above += chunk_size(chunk.length.into());
                 continue;
             }
-            let sent_before = (highest.wrapping_sub(chunk.mark) as i32) >= 0;
-            if chunk.state != State::InFlight || !sent_before {
+            // Chunks up to the highest that were sent after this one.
+            let later = highest.wrapping_sub(chunk.mark).wrapping_add(1) as i32;
+            if chunk.state != State::InFlight || later <= 0 || (above == 0 && !every) {
                 continue;
             }
-            let misses = match above / max_chunk {
-                0 if above == 0 && !every => 0,
-                packets if chunk.sends == 1 => packets.clamp(1, MISSES.into()),
-                _ => 1,
-            };
+            let misses = (above / max_chunk)
+                .min(later as usize)
+                .clamp(1, MISSES.into());
             chunk.misses = chunk.misses.saturating_add(misses as u8);
             if chunk.misses >= MISSES {
                 lost.push(index);

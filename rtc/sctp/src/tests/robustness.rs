@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -344,6 +346,8 @@ fn drive(end: &mut Association, bytes: &[u8]) {
     end.outstanding.check();
 }
 
+static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(seeds);
+
 fn seeds() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = ["malformed/sctp.json", "fuzz_seeds/sctp-packet.json"]
         .iter()
@@ -398,10 +402,9 @@ proptest! {
             prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             any::<prop::sample::Index>()), 1..6))
     {
-        let seeds = seeds();
         let mut end = busy();
         for (pick, changes, cut) in picks {
-            let mut packet = pick.get(&seeds).clone();
+            let mut packet = pick.get(&SEEDS).clone();
             for (at, value) in changes {
                 let at = at.index(packet.len());
                 packet[at] = value;
@@ -417,8 +420,8 @@ proptest! {
 #[test]
 fn fuzz_seeds_do_no_harm() {
     let mut end = busy();
-    for seed in seeds() {
-        drive(&mut end, &seed);
+    for seed in SEEDS.iter() {
+        drive(&mut end, seed);
         if end.is_ended() {
             end = busy();
         }

@@ -446,7 +446,8 @@ impl<'a> Sack<'a> {
         gaps: &'a [u8],
         duplicates: &'a [u8],
     ) -> Result<Self, ParseError> {
-        let fits = |list: &[u8]| list.len() % 4 == 0 && list.len() / 4 <= usize::from(u16::MAX);
+        let fits =
+            |list: &[u8]| list.len().is_multiple_of(4) && list.len() / 4 <= usize::from(u16::MAX);
         if fits(gaps) && fits(duplicates) {
             Ok(Self {
                 cumulative_tsn,
@@ -525,7 +526,7 @@ impl<'a> ForwardTsn<'a> {
     /// # Errors
     /// [`ParseError::Length`] when the list is ragged.
     pub fn new(new_cumulative_tsn: u32, entries: &'a [u8]) -> Result<Self, ParseError> {
-        if entries.len() % 4 != 0 {
+        if !entries.len().is_multiple_of(4) {
             return Err(ParseError::Length);
         }
         Ok(Self {
@@ -574,7 +575,7 @@ impl<'a> IForwardTsn<'a> {
     /// # Errors
     /// [`ParseError::Length`] when the list is ragged.
     pub fn new(new_cumulative_tsn: u32, entries: &'a [u8]) -> Result<Self, ParseError> {
-        if entries.len() % 8 != 0 {
+        if !entries.len().is_multiple_of(8) {
             return Err(ParseError::Length);
         }
         Ok(Self {

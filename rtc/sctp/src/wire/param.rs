@@ -269,7 +269,7 @@ impl<'a> StreamList<'a> {
     /// # Errors
     /// [`ParseError::Length`] for an odd number of bytes.
     pub fn new(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        if bytes.len() % 2 == 0 {
+        if bytes.len().is_multiple_of(2) {
             Ok(Self(bytes))
         } else {
             Err(ParseError::Length)

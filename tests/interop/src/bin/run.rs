@@ -12,6 +12,7 @@ use rtc_interop::args::{self, Case};
 use rtc_interop::lines;
 use rtc_interop::runner::{self, Judgement, Outcome, Pairing, Peer, Toolbox};
 use serde_json::{Map, Value};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs interop cases between two agents.
 ///
@@ -74,7 +75,12 @@ fn parse_cases(name: &str) -> Result<Cases, String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let command: Command = args::parse();
-    match play(&command).await {
+    let outcomes = tokio::select! {
+        outcomes = play(&command) => outcomes,
+        // Leaving ends the agents that are running.
+        stopped = stopped() => stopped,
+    };
+    match outcomes {
         Ok(outcomes) if outcomes.iter().any(|o| o.judgement == Judgement::Failed) => {
             ExitCode::FAILURE
         }
@@ -84,6 +90,17 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Waits for a signal to stop.
+async fn stopped() -> io::Result<Vec<Outcome>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Err(io::ErrorKind::Interrupted.into())
 }
 
 async fn play(command: &Command) -> io::Result<Vec<Outcome>> {

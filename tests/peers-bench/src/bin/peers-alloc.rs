@@ -51,11 +51,13 @@ fn main() -> std::io::Result<()> {
             allocations
         )),
     );
-    report.measure(
-        "heap per idle peer",
-        "bytes",
-        each_stack!(|C, _share| jobs::idle::<C>(options.pairs, live)),
-    );
+    for seconds in [0, 10, 60] {
+        report.measure(
+            &format!("heap per peer, {seconds} s idle"),
+            "bytes",
+            each_stack!(|C, _share| jobs::idle::<C>(options.pairs, seconds, live)),
+        );
+    }
     report.finish(options.json.as_deref())
 }
 

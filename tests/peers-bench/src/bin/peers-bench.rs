@@ -31,11 +31,13 @@ fn main() -> std::io::Result<()> {
         "MB/CPU-s",
         each_stack!(|C, share| jobs::bulk::<C>(64 * share)),
     );
-    report.measure(
-        "64-byte messages",
-        "M/CPU-s",
-        each_stack!(|C, share| jobs::small::<C>(200_000 * share)),
-    );
+    for window in [64, 512, 4096] {
+        report.measure(
+            &format!("64-byte messages, {window} on the way"),
+            "M/CPU-s",
+            each_stack!(|C, share| jobs::small::<C>(10_000 * share, window)),
+        );
+    }
     report.measure(
         "handshake pair, ready certificates",
         "ms CPU",

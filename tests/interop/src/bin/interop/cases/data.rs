@@ -59,19 +59,30 @@ pub(crate) async fn modes(agent: &Agent) -> Result<(), Failure> {
 async fn modes_offer(agent: &Agent) -> Result<(), Failure> {
     let mut channels = Vec::new();
     for (label, init) in modes_table() {
-        let ordered = init.ordered;
-        channels.push((agent.channel(label, init)?, ordered));
+        channels.push(agent.channel(label, init)?);
     }
     agent.offer(None).await?;
-    for (channel, _) in &channels {
+    for channel in &channels {
         channel.opened().await?;
     }
-    for (channel, _) in &channels {
+    // Those that give a message up after a while get the network for themselves.
+    let (hasty, patient): (Vec<_>, Vec<_>) = channels
+        .iter()
+        .partition(|channel| channel.parameters().max_packet_life_time.is_some());
+    echo_modes(agent, &patient).await?;
+    for channel in hasty {
+        echo_modes(agent, &[channel]).await?;
+    }
+    Ok(())
+}
+
+async fn echo_modes(agent: &Agent, channels: &[&Channel<'_>]) -> Result<(), Failure> {
+    for channel in channels {
         for at in 0..MODE_MESSAGES {
             channel.send(format!("{} {at}", channel.label())).await?;
         }
     }
-    for (channel, ordered) in &channels {
+    for channel in channels {
         let label = channel.label();
         let mut want: Vec<String> = (0..MODE_MESSAGES)
             .map(|at| format!("{label} {at}"))
@@ -83,7 +94,7 @@ async fn modes_offer(agent: &Agent) -> Result<(), Failure> {
             let text = message.as_str().unwrap_or("something that is no text");
             got.push(text.to_owned());
         }
-        if !ordered {
+        if !channel.parameters().ordered {
             got.sort();
             want.sort();
         }
