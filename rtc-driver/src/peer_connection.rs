@@ -184,7 +184,8 @@ impl PeerConnection {
     }
 
     /// Calls `f` with the state machine itself, for what this type has no method for, and lets the
-    /// driver act on what was done. No other method can be called from within.
+    /// driver act on what was done. From within, no other method may be called and no handle of the
+    /// connection dropped: they wait for the same lock.
     ///
     /// A panic of `f` is passed on and leaves the connection lost.
     pub fn with_core<R>(&self, f: impl FnOnce(&mut RTCPeerConnection) -> R) -> R {

@@ -36,7 +36,8 @@ pub struct Pump<S> {
     sockets: Vec<Entry<S>>,
     /// The socket that is asked first next time, so that a busy one does not silence the others.
     first: usize,
-    blocked: Option<Box<Blocked>>,
+    /// What waits for a socket to have room.
+    blocked: Option<Box<Outgoing>>,
     counters: PumpCounters,
 }
 
@@ -49,11 +50,12 @@ struct Entry<S> {
     failures: u32,
 }
 
-/// A batch that waits for its socket.
-#[derive(Debug)]
-struct Blocked {
-    transmit: Transmit,
-    contents: Box<[u8]>,
+/// Datagrams on their way from the core to the sockets: at most [`MAX_SEGMENTS`].
+#[derive(Debug, Default)]
+struct Outgoing {
+    contents: Vec<u8>,
+    /// What `contents` is made of.
+    transmits: Vec<Transmit>,
 }
 
 /// What a pump has left to do.
@@ -211,14 +213,11 @@ impl<S: DatagramSocket> Pump<S> {
             let Some(entry) = self.sockets.get_mut(index) else {
                 break;
             };
-            let mut meta = [RecvMeta::default(); RECV_BUFFERS];
-            match entry.poll_recv(cx, scratch, &mut meta) {
+            match entry.poll_recv(cx, scratch) {
                 Poll::Pending => turn += 1,
                 Poll::Ready(Ok(count)) => {
                     entry.failures = 0;
-                    let context = entry.context();
-                    let filled = meta.get(..count).unwrap_or_default();
-                    let datagrams = scratch.deliver(now, context, filled, core);
+                    let datagrams = scratch.deliver(now, entry.context(), count, core);
                     self.first = index.wrapping_add(1);
                     self.counters.receive_calls += 1;
                     self.counters.datagrams_received += datagrams as u64;
@@ -246,7 +245,8 @@ impl<S: DatagramSocket> Pump<S> {
         0
     }
 
-    /// One batch of the core, if no earlier one is in the way. Gives the number of datagrams.
+    /// What the core has to send, up to one full batch, if nothing earlier is in the way. Gives the
+    /// number of datagrams.
     fn transmit(
         &mut self,
         cx: &mut Context<'_>,
@@ -255,22 +255,56 @@ impl<S: DatagramSocket> Pump<S> {
         scratch: &mut Scratch,
     ) -> usize {
         if let Some(blocked) = self.blocked.take() {
-            let Blocked { transmit, contents } = *blocked;
-            let datagrams = self.send(cx, &transmit, &contents, core);
+            let datagrams = self.send_all(cx, &blocked, core);
             if self.blocked.is_some() {
                 return datagrams;
             }
         }
-        scratch.transmit.clear();
-        let transmit =
-            core.with(|core| core.poll_transmit(now, MAX_SEGMENTS, &mut scratch.transmit));
-        let Some(transmit) = transmit else { return 0 };
-        let datagrams = self.send(cx, &transmit, &scratch.transmit, core);
+        core.with(|core| scratch.outgoing.fill(now, core));
+        if scratch.outgoing.transmits.is_empty() {
+            return 0;
+        }
         // What is blocked was taken from the core, which is progress.
-        datagrams.max(1)
+        self.send_all(cx, &scratch.outgoing, core).max(1)
     }
 
-    /// Sends what the socket takes and keeps the rest in `blocked`.
+    /// Sends what the sockets take, and keeps the rest in `blocked`. Gives the number of datagrams.
+    fn send_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &Outgoing,
+        core: &mut impl CoreAccess,
+    ) -> usize {
+        let mut datagrams = 0;
+        let mut contents = outgoing.contents.as_slice();
+        for (index, transmit) in outgoing.transmits.iter().enumerate() {
+            let size = transmit.size.min(contents.len());
+            let (batch, later) = contents.split_at(size);
+            let left = self.send(cx, transmit, batch, core);
+            datagrams += transmit.datagrams();
+            if left > 0 {
+                let (_, rest) = contents.split_at(size - left);
+                let later = outgoing.transmits.get(index + 1..).unwrap_or_default();
+                let first = Transmit {
+                    size: left,
+                    ..*transmit
+                };
+                datagrams -= first.datagrams();
+                let transmits = std::iter::once(first)
+                    .chain(later.iter().copied())
+                    .collect();
+                self.blocked = Some(Box::new(Outgoing {
+                    contents: rest.to_vec(),
+                    transmits,
+                }));
+                break;
+            }
+            contents = later;
+        }
+        datagrams
+    }
+
+    /// Sends one batch. Gives the bytes that the socket has no room for.
     fn send(
         &mut self,
         cx: &mut Context<'_>,
@@ -286,7 +320,7 @@ impl<S: DatagramSocket> Pump<S> {
             return 0;
         };
         let segment = transmit.segment_size.unwrap_or(contents.len()).max(1);
-        let (mut rest, mut datagrams, mut failed) = (contents, 0, false);
+        let (mut rest, mut failed) = (contents, false);
         while !rest.is_empty() {
             let segments = entry.socket.max_send_segments().max(1);
             let (batch, later) = rest.split_at(rest.len().min(segment.saturating_mul(segments)));
@@ -317,20 +351,9 @@ impl<S: DatagramSocket> Pump<S> {
                 }
                 Poll::Pending => {
                     self.counters.sends_blocked += 1;
-                    let segment_size = (rest.len() > segment).then_some(segment);
-                    let transmit = Transmit {
-                        transport: path,
-                        size: rest.len(),
-                        segment_size,
-                    };
-                    self.blocked = Some(Box::new(Blocked {
-                        transmit,
-                        contents: rest.into(),
-                    }));
                     break;
                 }
             }
-            datagrams += count;
             rest = later;
         }
         if failed {
@@ -338,8 +361,48 @@ impl<S: DatagramSocket> Pump<S> {
                 let _ = core.handle_event(RTCEvent::SendFailed { transport: path });
             });
         }
-        datagrams
+        rest.len()
     }
+}
+
+impl Outgoing {
+    /// Takes a batch from the core. What it gives one by one for one path and of one size is joined.
+    fn fill(&mut self, now: Instant, core: &mut RTCPeerConnection) {
+        self.contents.clear();
+        self.transmits.clear();
+        let mut room = MAX_SEGMENTS;
+        while room > 0
+            && let Some(transmit) = core.poll_transmit(now, room, &mut self.contents)
+        {
+            room = room.saturating_sub(transmit.datagrams());
+            if !self
+                .transmits
+                .last_mut()
+                .is_some_and(|last| join(last, &transmit))
+            {
+                self.transmits.push(transmit);
+            }
+        }
+    }
+}
+
+/// Makes `next` the end of `batch` if both can leave in one call.
+fn join(batch: &mut Transmit, next: &Transmit) -> bool {
+    let segment = batch.segment_size.unwrap_or(batch.size);
+    let fits = match next.segment_size {
+        Some(size) => size == segment,
+        None => next.size <= segment,
+    };
+    // The datagram before has to be a full one.
+    let joins = fits
+        && batch.transport == next.transport
+        && segment > 0
+        && batch.size.is_multiple_of(segment);
+    if joins {
+        batch.size += next.size;
+        batch.segment_size = Some(segment);
+    }
+    joins
 }
 
 impl<S: DatagramSocket> Entry<S> {
@@ -347,12 +410,11 @@ impl<S: DatagramSocket> Entry<S> {
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
-        meta: &mut [RecvMeta; RECV_BUFFERS],
     ) -> Poll<io::Result<usize>> {
         let mut chunks = scratch.receive.chunks_mut(RECV_BUFFER);
         let mut bufs: [_; RECV_BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        self.socket.poll_recv(cx, &mut bufs, meta)
+        self.socket.poll_recv(cx, &mut bufs, &mut scratch.meta)
     }
 
     fn context(&self) -> TransportContext {
@@ -367,7 +429,8 @@ impl<S: DatagramSocket> Entry<S> {
 /// Buffers for receiving and sending, one set per thread.
 struct Scratch {
     receive: Vec<u8>,
-    transmit: Vec<u8>,
+    meta: [RecvMeta; RECV_BUFFERS],
+    outgoing: Outgoing,
     batch: Vec<TaggedBytesMut>,
 }
 
@@ -381,22 +444,30 @@ impl Scratch {
         Box::new(Self {
             // The system backs the pages that are written to, no more.
             receive: vec![0; RECV_BUFFERS * RECV_BUFFER],
-            transmit: Vec::new(),
+            meta: [RecvMeta::default(); RECV_BUFFERS],
+            outgoing: Outgoing::default(),
             batch: Vec::new(),
         })
     }
 
-    /// Hands what was received to the core, copied once into memory of just its size. Gives the
+    /// Hands what was received in `count` buffers to the core, copied once into memory of just its size. Gives the
     /// number of datagrams.
     fn deliver(
         &mut self,
         now: Instant,
         context: TransportContext,
-        mut filled: &[RecvMeta],
+        count: usize,
         core: &mut impl CoreAccess,
     ) -> usize {
+        let Self {
+            receive,
+            meta,
+            batch,
+            ..
+        } = self;
         let mut total = 0;
-        let mut buffers = self.receive.chunks(RECV_BUFFER);
+        let mut buffers = receive.chunks(RECV_BUFFER);
+        let mut filled = meta.get(..count).unwrap_or_default();
         while !filled.is_empty() {
             // The core is not held for longer than a batch takes, and a message that waits to be
             // read does not hold the memory of more than a batch.
@@ -427,7 +498,7 @@ impl Scratch {
                     } else {
                         arena.split()
                     };
-                    self.batch.push(TaggedBytesMut {
+                    batch.push(TaggedBytesMut {
                         now,
                         transport,
                         message,
@@ -435,9 +506,9 @@ impl Scratch {
                 }
             }
             total += count;
-            if !self.batch.is_empty() {
-                core.with(|core| core.handle_read_batch(&mut self.batch));
-                self.batch.clear();
+            if !batch.is_empty() {
+                core.with(|core| core.handle_read_batch(batch));
+                batch.clear();
             }
         }
         total
@@ -486,3 +557,48 @@ const RECV_BUFFERS: usize = 32;
 const RECV_BUFFER: usize = 64 * 1024;
 /// Datagrams that the core gets at once.
 const BATCH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transmit(size: usize, segment_size: Option<usize>) -> Transmit {
+        Transmit {
+            transport: TransportContext::default(),
+            size,
+            segment_size,
+        }
+    }
+
+    #[test]
+    fn datagrams_of_one_size_are_joined_and_a_shorter_one_ends_the_batch() {
+        let mut batch = transmit(100, None);
+        assert!(!join(&mut batch, &transmit(101, None)));
+        assert!(join(&mut batch, &transmit(100, None)));
+        assert!(join(&mut batch, &transmit(250, Some(100))));
+        assert_eq!(batch, transmit(450, Some(100)));
+        assert!(!join(&mut batch, &transmit(50, None)));
+
+        let mut batch = transmit(100, None);
+        assert!(!join(&mut batch, &transmit(100, Some(50))));
+        assert!(join(&mut batch, &transmit(99, None)));
+        assert_eq!(batch.datagrams(), 2);
+        assert!(!join(&mut batch, &transmit(99, None)));
+    }
+
+    #[test]
+    fn datagrams_of_different_paths_are_not_joined() {
+        let other = TransportContext {
+            peer_addr: SocketAddr::from(([192, 0, 2, 1], 1)),
+            ..TransportContext::default()
+        };
+        let mut batch = transmit(100, None);
+        assert!(!join(
+            &mut batch,
+            &Transmit {
+                transport: other,
+                ..transmit(100, None)
+            }
+        ));
+    }
+}

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Gives [`DataChannel`] tokio's I/O traits.
 pub trait DataChannelExt {
-    /// The channel as a stream of bytes with tokio's traits, for [`tokio::io::copy`] and the like.
+    /// The channel as a stream of bytes with tokio's traits, for `tokio::io::copy` and the like.
     fn into_tokio_io(self) -> TokioIo;
 }
 

@@ -48,7 +48,6 @@ pub use socket::TokioSocket;
 pub use timer::TokioTimer;
 
 /// Begins a peer connection on the current runtime.
-#[must_use]
 pub fn builder() -> Builder<TokioRuntime> {
     Builder::new(TokioRuntime::current())
 }
@@ -66,7 +65,6 @@ pub fn builder() -> Builder<TokioRuntime> {
 /// ```
 pub trait PeerConnectionExt {
     /// Begins a peer connection on the current runtime, as [`builder`](crate::builder()) does.
-    #[must_use]
     fn builder() -> Builder<TokioRuntime> {
         builder()
     }

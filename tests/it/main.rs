@@ -12,5 +12,6 @@
 mod dependencies;
 mod hostile;
 mod negotiation;
+mod operations;
 mod seeds;
 mod simulation;

@@ -175,8 +175,14 @@ fn a_reader_is_told_once_that_the_peer_has_vanished() {
         }
         assert_eq!(here.recv().await, Some(Ok("unread".into())));
         assert_eq!(here.recv().await, Some(Err(Error::Failed)));
-        let (recv, minute) = (pin!(here.recv()), pin!(pause(&world, Duration::from_secs(60))));
-        assert!(matches!(future::select(recv, minute).await, future::Either::Right(_)));
+        let (recv, minute) = (
+            pin!(here.recv()),
+            pin!(pause(&world, Duration::from_secs(60))),
+        );
+        assert!(matches!(
+            future::select(recv, minute).await,
+            future::Either::Right(_)
+        ));
         // Closing does not wait for a peer that is not there.
         alice.close().await.unwrap();
         assert_eq!(here.recv().await, None);

@@ -101,14 +101,18 @@ impl Net {
         let mut state = self.lock();
         let inbox = state.inboxes.get_mut(&addr.parse().unwrap()).unwrap();
         inbox.errors.extend(errors);
-        inbox.waker.take().map(Waker::wake);
+        if let Some(waker) = inbox.waker.take() {
+            waker.wake();
+        }
     }
 
     pub fn break_socket(&self, addr: &str, error: io::ErrorKind) {
         let mut state = self.lock();
         let inbox = state.inboxes.get_mut(&addr.parse().unwrap()).unwrap();
         inbox.broken = Some(error);
-        inbox.waker.take().map(Waker::wake);
+        if let Some(waker) = inbox.waker.take() {
+            waker.wake();
+        }
     }
 
     /// A connection with sockets at these addresses.

@@ -6,7 +6,6 @@
 //! system's allocator, `peers-alloc` allocations and memory with a counting one, `peers-udp` real
 //! sockets.
 
-#[cfg(feature = "ours")]
 pub mod ours;
 pub mod jobs;
 mod pair;

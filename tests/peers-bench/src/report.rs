@@ -25,7 +25,6 @@ struct Row {
 macro_rules! each_stack {
     (|$connection:ident, $share:ident| $job:expr) => {{
         let mut stacks: Vec<$crate::report::Runner<'_>> = Vec::new();
-        #[cfg(feature = "ours")]
         $crate::each_stack!(@add stacks, $crate::ours::Ours, 4, $connection, $share, $job);
         $crate::each_stack!(@add stacks, $crate::webrtc_rs::WebrtcRs, 2, $connection, $share, $job);
         $crate::each_stack!(@add stacks, $crate::str0m::Str0m, 1, $connection, $share, $job);
