@@ -23,7 +23,8 @@ pub(crate) struct EventQueue {
 
 #[derive(Debug)]
 enum Entry {
-    Event(RTCPeerConnectionEvent),
+    /// Boxed, so that the memory of the queue stays small.
+    Event(Box<RTCPeerConnectionEvent>),
     /// The peer opened a channel.
     Channel(RTCDataChannelId),
 }
@@ -58,20 +59,17 @@ impl EventQueue {
             oldest.and_then(|index| self.queue.remove(index));
             self.dropped += 1;
         }
-        self.queue.push_back(Entry::Event(event));
+        self.queue.push_back(Entry::Event(Box::new(event)));
     }
 
     /// The next event that no other live stream reads.
     pub(crate) fn next_event(&mut self) -> Option<RTCPeerConnectionEvent> {
         let index = self.queue.iter().position(|entry| match entry {
             Entry::Channel(_) => self.channel_readers == 0,
-            Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(_)) => {
-                self.candidate_readers == 0
-            }
-            Entry::Event(_) => true,
+            Entry::Event(event) => self.candidate_readers == 0 || !is_candidate(event),
         })?;
         Some(match self.queue.remove(index)? {
-            Entry::Event(event) => event,
+            Entry::Event(event) => *event,
             Entry::Channel(id) => {
                 self.incoming -= 1;
                 RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id))
@@ -94,17 +92,16 @@ impl EventQueue {
     }
 
     pub(crate) fn next_candidate(&mut self) -> Option<RTCIceCandidate> {
-        let index = self.queue.iter().position(|entry| {
-            matches!(
-                entry,
-                Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(_))
-            )
-        })?;
-        match self.queue.remove(index)? {
-            Entry::Event(RTCPeerConnectionEvent::OnIceCandidateEvent(event)) => {
-                Some(event.candidate)
-            }
-            Entry::Event(_) | Entry::Channel(_) => None,
+        let index = self
+            .queue
+            .iter()
+            .position(|entry| matches!(entry, Entry::Event(event) if is_candidate(event)))?;
+        let Entry::Event(event) = self.queue.remove(index)? else {
+            return None;
+        };
+        match *event {
+            RTCPeerConnectionEvent::OnIceCandidateEvent(event) => Some(event.candidate),
+            _ => None,
         }
     }
 
@@ -112,6 +109,10 @@ impl EventQueue {
     pub(crate) fn is_gathered(&self) -> bool {
         self.gathering == RTCIceGatheringState::Complete
     }
+}
+
+fn is_candidate(event: &RTCPeerConnectionEvent) -> bool {
+    matches!(event, RTCPeerConnectionEvent::OnIceCandidateEvent(_))
 }
 
 /// Whether `event` makes one of its kind that nobody has read yet pointless.

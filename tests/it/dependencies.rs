@@ -33,15 +33,32 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// What nothing in the core may see.
 const IO: &[&str] = &[
-    "tokio", "mio", "async-io", "quinn-udp", "socket2", "futures-core", "futures-util", "if-addrs",
+    "tokio",
+    "mio",
+    "async-io",
+    "quinn-udp",
+    "socket2",
+    "futures-core",
+    "futures-util",
+    "if-addrs",
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     packages
@@ -62,7 +79,9 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn crates_know_only_those_below_them() {
     let dependencies = dependencies();
     for (name, allowed) in ALLOWED {
-        let own = dependencies[*name].iter().filter(|it| *it == "rtc" || it.starts_with("rtc-"));
+        let own = dependencies[*name]
+            .iter()
+            .filter(|it| *it == "rtc" || it.starts_with("rtc-"));
         for dependency in own {
             assert!(
                 dependency == "rtc-shared" || allowed.contains(&dependency.as_str()),
@@ -75,10 +94,16 @@ fn crates_know_only_those_below_them() {
 #[test]
 fn the_core_knows_no_runtime_and_no_socket() {
     let dependencies = dependencies();
-    for (name, _) in ALLOWED.iter().filter(|(name, _)| !name.starts_with("rtc-tokio")) {
+    for (name, _) in ALLOWED
+        .iter()
+        .filter(|(name, _)| !name.starts_with("rtc-tokio"))
+    {
         for io in IO {
             let driver = *name == "rtc-driver" && !matches!(*io, "tokio" | "mio" | "async-io");
-            assert!(driver || !dependencies[*name].contains(*io), "{name} depends on {io}");
+            assert!(
+                driver || !dependencies[*name].contains(*io),
+                "{name} depends on {io}"
+            );
         }
     }
 }

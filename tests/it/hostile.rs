@@ -46,7 +46,12 @@ struct Attacker {
 impl Attacker {
     fn new(seed: u64, source: Source, budget: usize) -> Self {
         let rng = rng_of(seed ^ 0xbad);
-        Self { rng, source, restraint: Restraint::None, budget }
+        Self {
+            rng,
+            source,
+            restraint: Restraint::None,
+            budget,
+        }
     }
 
     /// Called all the time; sends something now and then.
@@ -81,7 +86,11 @@ impl Attacker {
 
     fn datagram(&mut self, tap: Option<&Tap>) -> (Side, Vec<u8>) {
         let heard = tap.map(Tap::heard).filter(|heard| !heard.is_empty());
-        let side = if self.rng.below(2) == 0 { Side::A } else { Side::B };
+        let side = if self.rng.below(2) == 0 {
+            Side::A
+        } else {
+            Side::B
+        };
         match (self.rng.below(10), heard) {
             (0, _) => (side, self.random()),
             (1 | 2, _) | (_, None) => {
@@ -132,8 +141,8 @@ impl Attacker {
                 // Headers, where types, lengths, epochs and sequence numbers are.
                 3 if length > 0 => {
                     let at = self.rng.below(length.min(32)) as usize;
-                    datagram[at] = [0, 1, 0x7f, 0x80, 0xff, self.rng.u16() as u8]
-                        [self.rng.below(6) as usize];
+                    datagram[at] =
+                        [0, 1, 0x7f, 0x80, 0xff, self.rng.u16() as u8][self.rng.below(6) as usize];
                 }
                 _ if length > 0 => {
                     let at = self.rng.below(length) as usize;
@@ -147,9 +156,7 @@ impl Attacker {
 
 /// A datagram with a record of epoch 0 in the range of DTLS.
 fn is_plain_dtls(datagram: &[u8]) -> bool {
-    let starts = |at: usize| {
-        matches!(datagram.get(at..at + 5), Some([20..=63, _, _, 0, 0]))
-    };
+    let starts = |at: usize| matches!(datagram.get(at..at + 5), Some([20..=63, _, _, 0, 0]));
     (0..datagram.len()).any(starts)
 }
 
@@ -181,7 +188,9 @@ fn corpus() -> &'static [Vec<u8>] {
 
 fn content(seed: u64, index: usize) -> BytesMut {
     let length = 1 + (seed as usize * 131 + index * 977) % 3000;
-    (0..length).map(|offset| (seed as usize + index * 31 + offset * 7) as u8).collect()
+    (0..length)
+        .map(|offset| (seed as usize + index * 31 + offset * 7) as u8)
+        .collect()
 }
 
 /// Whatever a stranger did, these stay small.
@@ -216,7 +225,12 @@ impl Conversation {
         let mut sim = Simulation::new(seed, link).unwrap();
         sim.tap = Some(Tap::default());
         sim.a.connection.create_data_channel("x", None).unwrap();
-        Self { seed, sim, sent: [0; 2], count }
+        Self {
+            seed,
+            sim,
+            sent: [0; 2],
+            count,
+        }
     }
 
     /// Runs until both sides are up or one has failed, under attack.
@@ -224,20 +238,31 @@ impl Conversation {
         self.sim.run(Duration::from_secs(60), |sim| {
             attacker.act(sim);
             let states = [&sim.a, &sim.b].map(|peer| peer.connection.connection_state());
-            states.iter().all(|state| *state == RTCPeerConnectionState::Connected)
+            states
+                .iter()
+                .all(|state| *state == RTCPeerConnectionState::Connected)
         })
     }
 
     /// Runs until all messages have arrived both ways, under attack.
     fn talk(&mut self, attacker: &mut Attacker) {
-        let Self { seed, sim, sent, count } = self;
+        let Self {
+            seed,
+            sim,
+            sent,
+            count,
+        } = self;
         let (seed, count) = (*seed, *count);
         let done = sim.run(Duration::from_secs(120), |sim| {
             attacker.act(sim);
             for (side, sent) in [Side::A, Side::B].into_iter().zip(sent.iter_mut()) {
                 let peer = sim.peer(side);
-                let Some(id) = peer.open_channels().first().copied() else { continue };
-                let Some(mut channel) = peer.connection.data_channel(id) else { continue };
+                let Some(id) = peer.open_channels().first().copied() else {
+                    continue;
+                };
+                let Some(mut channel) = peer.connection.data_channel(id) else {
+                    continue;
+                };
                 while *sent < count
                     && channel.ready_state() == RTCDataChannelState::Open
                     && channel.buffered_amount() < 4000
@@ -259,8 +284,14 @@ impl Conversation {
         for peer in [&sim.a, &sim.b] {
             assert_eq!(peer.messages.len(), count, "seed {seed}");
             for (index, message) in peer.messages.iter().enumerate() {
-                let RTCMessage::DataChannelMessage(_, message) = message else { panic!() };
-                assert_eq!(message.data, content(seed, index), "seed {seed}: message {index}");
+                let RTCMessage::DataChannelMessage(_, message) = message else {
+                    panic!()
+                };
+                assert_eq!(
+                    message.data,
+                    content(seed, index),
+                    "seed {seed}: message {index}"
+                );
             }
         }
     }
@@ -290,7 +321,10 @@ fn strangers(seed: u64) {
     talk.assert_up();
     // Nobody can have us send much to an address that has not asked for it.
     let strayed = talk.sim.strayed;
-    assert!(strayed < 100_000, "seed {seed}: {strayed} bytes went to strangers");
+    assert!(
+        strayed < 100_000,
+        "seed {seed}: {strayed} bytes went to strangers"
+    );
 }
 
 #[test]
@@ -352,7 +386,11 @@ fn deliver(sim: &mut Simulation, to: Side, from: SocketAddr, datagram: &[u8]) {
         message: BytesMut::from(datagram),
     };
     let result = peer.connection.handle_read(message);
-    assert_eq!(result.is_err(), peer.connection.is_closed(), "junk is no error");
+    assert_eq!(
+        result.is_err(),
+        peer.connection.is_closed(),
+        "junk is no error"
+    );
 }
 
 /// Every bad datagram and every first byte at every length, in each state of a connection.
@@ -394,14 +432,27 @@ fn every_kind_of_junk_in_every_state() {
     throw_all(&mut sim);
     // DTLS that came too early is counted, but for the little that is kept.
     let counters = sim.a.connection.counters();
-    let dtls = junk.iter().filter(|it| matches!(it.first(), Some(20..=63))).count() as u64;
+    let dtls = junk
+        .iter()
+        .filter(|it| matches!(it.first(), Some(20..=63)))
+        .count() as u64;
     assert!(counters.dropped_early >= 4 * dtls - 10, "{counters:?}");
     sim.negotiate().unwrap();
-    assert!(sim.connect(Duration::from_secs(30)), "connects nevertheless");
+    assert!(
+        sim.connect(Duration::from_secs(30)),
+        "connects nevertheless"
+    );
     throw_all(&mut sim);
-    assert!(sim.run(Duration::from_secs(5), |sim| !sim.a.open_channels().is_empty()));
+    assert!(sim.run(Duration::from_secs(5), |sim| {
+        !sim.a.open_channels().is_empty()
+    }));
     let id = sim.a.open_channels()[0];
-    sim.a.connection.data_channel(id).unwrap().send_text("still here").unwrap();
+    sim.a
+        .connection
+        .data_channel(id)
+        .unwrap()
+        .send_text("still here")
+        .unwrap();
     assert!(sim.run(Duration::from_secs(5), |sim| sim.b.messages.len() == 1));
     sim.a.connection.close().unwrap();
     throw_all(&mut sim);
@@ -414,7 +465,10 @@ fn replayed_checks_from_many_addresses_leave_nothing_behind() {
     let mut port = 1024;
     let mut replay = |sim: &mut Simulation| {
         let heard = sim.tap.as_ref().unwrap().heard().clone();
-        for (to, datagram) in heard.iter().filter(|(_, datagram)| datagram.starts_with(&[0, 1])) {
+        for (to, datagram) in heard
+            .iter()
+            .filter(|(_, datagram)| datagram.starts_with(&[0, 1]))
+        {
             port += 1;
             let from = SocketAddr::from(([10, 0, 0, 66], port));
             deliver(sim, *to, from, datagram);
@@ -425,7 +479,9 @@ fn replayed_checks_from_many_addresses_leave_nothing_behind() {
     let up = talk.sim.run(Duration::from_secs(60), |sim| {
         replay(sim);
         let states = [&sim.a, &sim.b].map(|peer| peer.connection.connection_state());
-        states.iter().all(|state| *state == RTCPeerConnectionState::Connected)
+        states
+            .iter()
+            .all(|state| *state == RTCPeerConnectionState::Connected)
     });
     assert!(up);
     while replay(&mut talk.sim) < 5000 {

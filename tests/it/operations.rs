@@ -106,6 +106,8 @@ struct Flow {
     init: RTCDataChannelInit,
     ends: [Option<RTCDataChannelId>; 2],
     closed_by: [bool; 2],
+    /// A negotiated channel that one side gave up before the peer could have been told.
+    given_up: bool,
     /// Lengths of the messages that each side has sent.
     sent: [Vec<usize>; 2],
     received: [Vec<usize>; 2],
@@ -152,8 +154,11 @@ impl World {
         let mut rng = rng_of(seed);
         let mut setting = || {
             let mut setting = SettingEngine::default();
-            setting.answering_dtls_role =
-                if rng.below(3) == 0 { DtlsRole::Server } else { DtlsRole::Client };
+            setting.answering_dtls_role = if rng.below(3) == 0 {
+                DtlsRole::Server
+            } else {
+                DtlsRole::Client
+            };
             setting
         };
         let (a, b) = (setting(), setting());
@@ -212,9 +217,16 @@ impl World {
     fn create_channel(&mut self, side: Side) {
         let mut init = RTCDataChannelInit {
             ordered: self.chance(60),
-            protocol: if self.chance(20) { "p".to_owned() } else { String::new() },
-            priority: [RTCPriorityType::VeryLow, RTCPriorityType::Low, RTCPriorityType::High]
-                [self.below(3)],
+            protocol: if self.chance(20) {
+                "p".to_owned()
+            } else {
+                String::new()
+            },
+            priority: [
+                RTCPriorityType::VeryLow,
+                RTCPriorityType::Low,
+                RTCPriorityType::High,
+            ][self.below(3)],
             ..Default::default()
         };
         match self.below(4) {
@@ -240,6 +252,7 @@ impl World {
             init,
             ends: [None; 2],
             closed_by: [false; 2],
+            given_up: false,
             sent: Default::default(),
             received: Default::default(),
         });
@@ -247,8 +260,14 @@ impl World {
     }
 
     fn make_end(&mut self, side: Side, index: usize) {
-        let (label, init) = (self.flows[index].label.clone(), self.flows[index].init.clone());
-        let channel = self.connection(side).create_data_channel(&label, Some(init)).unwrap();
+        let (label, init) = (
+            self.flows[index].label.clone(),
+            self.flows[index].init.clone(),
+        );
+        let channel = self
+            .connection(side)
+            .create_data_channel(&label, Some(init))
+            .unwrap();
         let id = channel.id();
         self.flows[index].ends[side as usize] = Some(id);
         self.by_end[side as usize].insert(id, index);
@@ -262,7 +281,11 @@ impl World {
                 && flow.closed_by == [false; 2]
         });
         let Some(index) = lonely else { return };
-        let side = if self.flows[index].ends[0].is_none() { Side::A } else { Side::B };
+        let side = if self.flows[index].ends[0].is_none() {
+            Side::A
+        } else {
+            Side::B
+        };
         self.note(side, format!("makes its end of {index}"));
         self.make_end(side, index);
     }
@@ -276,17 +299,28 @@ impl World {
     }
 
     fn close_channel(&mut self, side: Side) {
-        let Some((index, id)) = self.any_end(side) else { return };
+        let Some((index, id)) = self.any_end(side) else {
+            return;
+        };
         self.note(side, format!("closes {index}"));
         self.flows[index].closed_by[side as usize] = true;
-        self.connection(side).data_channel(id).unwrap().close().unwrap();
+        let mut channel = self.connection(side).data_channel(id).unwrap();
+        let early = channel.ready_state() == RTCDataChannelState::Connecting;
+        channel.close().unwrap();
+        self.flows[index].given_up |= early && self.flows[index].init.negotiated.is_some();
     }
 
     fn send(&mut self, side: Side) {
-        let Some((index, id)) = self.any_end(side) else { return };
+        let Some((index, id)) = self.any_end(side) else {
+            return;
+        };
         // What is sent to a negotiated channel that is not there yet is kept within bounds.
         let lonely = self.flows[index].ends.contains(&None);
-        let length = 8 + if lonely { self.below(100) } else { self.below(8000) };
+        let length = 8 + if lonely {
+            self.below(100)
+        } else {
+            self.below(8000)
+        };
         if lonely && self.flows[index].sent[side as usize].len() > 5 {
             return;
         }
@@ -340,11 +374,22 @@ impl World {
         if self.chance(60) {
             let state = self.connection(side).signaling_state();
             let is_answer = next_state(state, true, RTCSdpType::Answer).is_some();
-            let sdp_type = if is_answer { RTCSdpType::Answer } else { RTCSdpType::Offer };
-            self.apply(side, true, sdp_type, RTCPeerConnection::set_local_description_implicit);
+            let sdp_type = if is_answer {
+                RTCSdpType::Answer
+            } else {
+                RTCSdpType::Offer
+            };
+            self.apply(
+                side,
+                true,
+                sdp_type,
+                RTCPeerConnection::set_local_description_implicit,
+            );
             return;
         }
-        let Some(mut description) = self.old_description(side) else { return };
+        let Some(mut description) = self.old_description(side) else {
+            return;
+        };
         if self.chance(30) {
             description.sdp = String::new();
         }
@@ -370,13 +415,16 @@ impl World {
             description.sdp_type = [RTCSdpType::Offer, RTCSdpType::Answer][self.below(2)];
         }
         if self.chance(6) {
+            let is_offer = description.sdp_type == RTCSdpType::Offer;
+            let twist = self.below(5);
             let (from, to) = [
                 ("a=ice-pwd", "a=x-pwd"),
                 ("a=setup:", "a=setup:x"),
-                ("a=mid:", "a=mid:x"),
+                // An offer with it could be agreed on, by one side.
+                ("a=mid:", if is_offer { "a=mid:" } else { "a=mid:x" }),
                 ("a=ice-ufrag:", "a=ice-ufrag:x"),
                 ("sha-256", "md5"),
-            ][self.below(5)];
+            ][twist];
             description.sdp = description.sdp.replace(from, to);
         }
         Some(description)
@@ -407,7 +455,10 @@ impl World {
         let result = operation(connection);
         let after = Snapshot::of(connection);
         let whose = if is_local { "local" } else { "remote" };
-        self.note(side, format!("sets {whose} {sdp_type}: {result:?}, {}", after.signaling));
+        self.note(
+            side,
+            format!("sets {whose} {sdp_type}: {result:?}, {}", after.signaling),
+        );
         match (result, next) {
             (Ok(()), Some(next)) => {
                 assert_eq!(after.signaling, next);
@@ -431,7 +482,11 @@ impl World {
 
     fn roll_back(&mut self, side: Side) {
         let is_local = self.chance(70);
-        self.set(side, is_local, RTCSessionDescription::rollback(None).unwrap());
+        self.set(
+            side,
+            is_local,
+            RTCSessionDescription::rollback(None).unwrap(),
+        );
     }
 
     fn add_candidate(&mut self, side: Side) {
@@ -469,7 +524,11 @@ impl World {
         self.note(side, format!("adds candidate {init:?}: {result:?}"));
         if let Err(error) = result {
             assert!(before == after, "what is refused changes nothing: {error}");
-            assert_eq!(matches!(error, Error::InvalidState(_)), !has_remote, "{error}");
+            assert_eq!(
+                matches!(error, Error::InvalidState(_)),
+                !has_remote,
+                "{error}"
+            );
         }
     }
 
@@ -477,9 +536,11 @@ impl World {
     fn exchange(&mut self, side: Side) {
         self.note(side, "begins an exchange");
         let other = side.other();
-        let offers = |sdp_type| move |world: &mut Self, side: Side| {
-            let implicit = RTCPeerConnection::set_local_description_implicit;
-            world.apply(side, true, sdp_type, implicit)
+        let offers = |sdp_type| {
+            move |world: &mut Self, side: Side| {
+                let implicit = RTCPeerConnection::set_local_description_implicit;
+                world.apply(side, true, sdp_type, implicit)
+            }
         };
         let (offer, answer) = (offers(RTCSdpType::Offer), offers(RTCSdpType::Answer));
         let is_stable = |world: &mut Self, side| {
@@ -491,9 +552,13 @@ impl World {
         if self.chance(20) && is_stable(self, other) {
             offer(self, other);
         }
-        let Some(description) = self.connection(side).local_description() else { return };
+        let Some(description) = self.connection(side).local_description() else {
+            return;
+        };
         if self.set(other, false, description) && answer(self, other) {
-            let Some(description) = self.connection(other).local_description() else { return };
+            let Some(description) = self.connection(other).local_description() else {
+                return;
+            };
             if self.chance(10) {
                 let mut provisional = description.clone();
                 provisional.sdp_type = RTCSdpType::Pranswer;
@@ -551,24 +616,38 @@ impl World {
             }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
                 assert!(!made.opened.contains(&id), "a channel opens once");
-                assert!(!made.closed.contains(&id), "a channel opens before it closes");
+                assert!(
+                    !made.closed.contains(&id),
+                    "a channel opens before it closes"
+                );
                 made.opened.push(id);
                 let channel = self.connection(side).data_channel(id).unwrap();
                 let (incoming, label) = (channel.is_incoming(), channel.label().to_owned());
+                let stream = channel.stream_id();
                 if incoming {
-                    let index = self.flows.iter().position(|flow| flow.label == label).unwrap();
+                    let index = self
+                        .flows
+                        .iter()
+                        .position(|flow| flow.label == label)
+                        .unwrap();
                     assert_eq!(self.flows[index].ends[side as usize], None, "{label} twice");
                     self.flows[index].ends[side as usize] = Some(id);
                     self.by_end[side as usize].insert(id, index);
                 }
-                self.note(side, format!("{label:?} is open"));
+                self.note(
+                    side,
+                    format!("{label:?} is open as {id} on stream {stream:?}"),
+                );
             }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(id)) => {
                 assert!(made.closed.insert(id), "a channel closes once");
                 self.note(side, format!("channel {id} is closed"));
             }
             RTCPeerConnectionEvent::OnDataChannel(event) => {
-                assert!(!made.closed.contains(&event.channel_id()), "close is the last: {event:?}");
+                assert!(
+                    !made.closed.contains(&event.channel_id()),
+                    "close is the last: {event:?}"
+                );
             }
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
                 self.note(side, format!("connection is {state}"));
@@ -578,8 +657,13 @@ impl World {
     }
 
     fn on_message(&mut self, side: Side, message: RTCMessage) {
-        let RTCMessage::DataChannelMessage(id, message) = message else { panic!() };
-        assert!(self.made[side as usize].opened.contains(&id), "a message before its channel");
+        let RTCMessage::DataChannelMessage(id, message) = message else {
+            panic!()
+        };
+        assert!(
+            self.made[side as usize].opened.contains(&id),
+            "a message before its channel"
+        );
         let index = self.by_end[side as usize][&id];
         let number = u32::from_be_bytes(message.data[4..8].try_into().unwrap()) as usize;
         let flow = &mut self.flows[index];
@@ -587,14 +671,24 @@ impl World {
         let expected = content(index, side.other(), number, sent[number]);
         assert_eq!(message.data, expected, "message {number} of {index}");
         let received = &mut flow.received[side as usize];
-        assert!(!received.contains(&number), "message {number} of {index} came twice");
+        assert!(
+            !received.contains(&number),
+            "message {number} of {index} came twice"
+        );
         if flow.init.ordered {
-            assert!(received.iter().all(|earlier| *earlier < number), "{number} of {index}: order");
+            assert!(
+                received.iter().all(|earlier| *earlier < number),
+                "{number} of {index}: order"
+            );
         }
         received.push(number);
         if flow.init.ordered && flow.is_reliable() {
             let received = &self.flows[index].received[side as usize];
-            assert_eq!(received.len(), number + 1, "a message of {index} is missing");
+            assert_eq!(
+                received.len(),
+                number + 1,
+                "a message of {index} is missing"
+            );
         }
     }
 
@@ -637,11 +731,17 @@ impl World {
         self.connection(Side::A).restart_ice();
         for side in [Side::A, Side::B] {
             let implicit = RTCPeerConnection::set_local_description_implicit;
-            let sdp_type = if side == Side::A { RTCSdpType::Offer } else { RTCSdpType::Answer };
+            let sdp_type = if side == Side::A {
+                RTCSdpType::Offer
+            } else {
+                RTCSdpType::Answer
+            };
             assert!(self.apply(side, true, sdp_type, implicit));
             let description = self.connection(side).local_description().unwrap();
             assert!(self.set(side.other(), false, description));
         }
+        // The new path has to be found, and to last.
+        self.sim.run(Duration::from_secs(10), |_| false);
         assert!(self.sim.connect(Duration::from_secs(120)), "connects");
         let quiet = |world: &mut Self| {
             world.observe();
@@ -652,6 +752,7 @@ impl World {
             self.sim.run(Duration::from_millis(500), |_| false);
         }
         assert_eq!(self.unsettled(), None);
+        assert!(self.sim.connect(Duration::ZERO), "stays connected");
         let open = [Side::A, Side::B].map(|side| self.open_channels(side));
         assert_eq!(open[0], open[1], "both sides have the same channels");
         assert!(open[0].contains_key(&self.flows[last].label));
@@ -661,14 +762,19 @@ impl World {
     fn unsettled(&mut self) -> Option<String> {
         for side in [Side::A, Side::B] {
             for (id, index) in self.by_end[side as usize].clone() {
-                let state = self.connection(side).data_channel(id).unwrap().ready_state();
+                let state = self
+                    .connection(side)
+                    .data_channel(id)
+                    .unwrap()
+                    .ready_state();
                 let flow = &self.flows[index];
                 let expected = if flow.closed_by == [false; 2] {
                     RTCDataChannelState::Open
                 } else {
                     RTCDataChannelState::Closed
                 };
-                if state != expected {
+                let is_told = flow.closed_by[side as usize] || !flow.given_up;
+                if state != expected && is_told {
                     return Some(format!("{:?} is {state} on side {side:?}", flow.label));
                 }
             }
@@ -680,7 +786,7 @@ impl World {
                 // Whoever closes a channel has sent everything before, and reads no more.
                 let reads = !flow.closed_by[side.other() as usize];
                 let there = flow.ends[side.other() as usize].is_some();
-                if flow.is_reliable() && reads && there && received != sent {
+                if flow.is_reliable() && !flow.given_up && reads && there && received != sent {
                     return Some(format!(
                         "{received} of {sent} messages of {side:?} on {:?} arrived",
                         flow.label
@@ -696,12 +802,17 @@ impl World {
 
     fn open_channels(&mut self, side: Side) -> BTreeMap<String, RTCDataChannelParameters> {
         let ids: Vec<_> = self.by_end[side as usize].keys().copied().collect();
+        let given_up: Vec<_> = ids
+            .iter()
+            .copied()
+            .filter(|id| self.flows[self.by_end[side as usize][id]].given_up)
+            .collect();
         let connection = self.connection(side);
         ids.into_iter()
             .filter_map(|id| {
                 let channel = connection.data_channel(id)?;
                 let parameters = channel.parameters();
-                (channel.ready_state() == RTCDataChannelState::Open)
+                (channel.ready_state() == RTCDataChannelState::Open && !given_up.contains(&id))
                     .then(|| (parameters.label.clone(), parameters))
             })
             .collect()
@@ -716,13 +827,19 @@ impl World {
         assert!(closed, "the other side notices");
         self.observe();
         for side in [Side::A, Side::B] {
-            assert_eq!(self.made[side as usize].opened.len(), self.by_end[side as usize]
-                .keys()
-                .filter(|id| self.made[side as usize].opened.contains(id))
-                .count());
+            assert_eq!(
+                self.made[side as usize].opened.len(),
+                self.by_end[side as usize]
+                    .keys()
+                    .filter(|id| self.made[side as usize].opened.contains(id))
+                    .count()
+            );
             let ends: Vec<_> = self.by_end[side as usize].keys().copied().collect();
             for id in ends {
-                assert!(self.made[side as usize].closed.contains(&id), "every channel is closed");
+                assert!(
+                    self.made[side as usize].closed.contains(&id),
+                    "every channel is closed"
+                );
                 let mut channel = self.connection(side).data_channel(id).unwrap();
                 assert_eq!(channel.ready_state(), RTCDataChannelState::Closed);
                 assert!(channel.send_text("x").is_err());
@@ -733,7 +850,10 @@ impl World {
             let connection = self.connection(side);
             assert_eq!(connection.signaling_state(), RTCSignalingState::Closed);
             assert_eq!(connection.poll_timeout(), None);
-            let offer = RTCSessionDescription { sdp_type: RTCSdpType::Offer, sdp: String::new() };
+            let offer = RTCSessionDescription {
+                sdp_type: RTCSdpType::Offer,
+                sdp: String::new(),
+            };
             for result in [
                 connection.create_offer(None).map(drop),
                 connection.create_answer(None).map(drop),

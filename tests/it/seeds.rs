@@ -11,7 +11,11 @@ pub(crate) fn rng_of(seed: u64) -> Rng {
 
 /// Spreads the seeds over the processors; a failure names its seed.
 pub(crate) fn for_each_seed(count: u64, run: fn(u64)) {
-    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u64>().ok())
+    };
     let seeds: Vec<u64> = match number("RTC_SEED") {
         Some(seed) => vec![seed],
         None => (0..number("RTC_SEEDS").unwrap_or(count)).collect(),

@@ -29,7 +29,9 @@ fn link_of(seed: u64) -> Link {
 
 /// The bytes of message `index` of a transfer, different for each.
 fn content(index: usize, length: usize) -> BytesMut {
-    (0..length).map(|offset| (index * 31 + offset * 7 + (offset >> 8)) as u8).collect()
+    (0..length)
+        .map(|offset| (index * 31 + offset * 7 + (offset >> 8)) as u8)
+        .collect()
 }
 
 fn data_of(messages: &[RTCMessage]) -> Vec<&BytesMut> {
@@ -43,10 +45,19 @@ fn data_of(messages: &[RTCMessage]) -> Vec<&BytesMut> {
 }
 
 /// Writes what fits of `next..count` and returns the new `next`.
-fn pump(sim: &mut Simulation, side: Side, id: u16, mut next: usize, count: usize, size: usize) -> usize {
+fn pump(
+    sim: &mut Simulation,
+    side: Side,
+    id: u16,
+    mut next: usize,
+    count: usize,
+    size: usize,
+) -> usize {
     let connection = &mut sim.peer(side).connection;
     while next < count {
-        let Some(mut channel) = connection.data_channel(id) else { break };
+        let Some(mut channel) = connection.data_channel(id) else {
+            break;
+        };
         if channel.ready_state() != RTCDataChannelState::Open
             || channel.buffered_amount() > 256 * 1024
         {
@@ -63,11 +74,22 @@ fn transfer(seed: u64) {
     let size = 16 * 1024;
     let count = MIB / size;
     let mut sim = Simulation::new(seed, link_of(seed)).unwrap();
-    let a_id = sim.a.connection.create_data_channel("bulk", None).unwrap().id();
+    let a_id = sim
+        .a
+        .connection
+        .create_data_channel("bulk", None)
+        .unwrap()
+        .id();
     sim.negotiate().unwrap();
-    assert!(sim.connect(Duration::from_secs(60)), "seed {seed}: connects");
     assert!(
-        sim.run(Duration::from_secs(60), |sim| !sim.b.open_channels().is_empty()),
+        sim.connect(Duration::from_secs(60)),
+        "seed {seed}: connects"
+    );
+    assert!(
+        sim.run(Duration::from_secs(60), |sim| !sim
+            .b
+            .open_channels()
+            .is_empty()),
         "seed {seed}: the channel is announced"
     );
     let b_id = sim.b.open_channels()[0];
@@ -92,7 +114,10 @@ fn transfer(seed: u64) {
         }
     }
     sim.a.connection.close().unwrap();
-    assert_eq!(sim.a.connection.connection_state(), RTCPeerConnectionState::Closed);
+    assert_eq!(
+        sim.a.connection.connection_state(),
+        RTCPeerConnectionState::Closed
+    );
     // A single close_notify may be lost; then consent runs out.
     let closed = sim.run(Duration::from_secs(120), |sim| {
         matches!(
@@ -101,12 +126,19 @@ fn transfer(seed: u64) {
         )
     });
     assert!(closed, "seed {seed}: the peer notices the end");
-    assert!(sim.a.connection.is_drained(), "seed {seed}: nothing is left to send");
+    assert!(
+        sim.a.connection.is_drained(),
+        "seed {seed}: nothing is left to send"
+    );
 }
 
 /// `RTC_SIMULATION_SEED=n` replays one seed, `RTC_SIMULATION_SEEDS=n` sets how many are run.
 fn seeds() -> Vec<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u64>().ok())
+    };
     match number("RTC_SIMULATION_SEED") {
         Some(seed) => vec![seed],
         None => (0..number("RTC_SIMULATION_SEEDS").unwrap_or(1000)).collect(),
@@ -167,10 +199,23 @@ fn every_kind_of_channel_survives_loss() {
         let mut sim = Simulation::new(seed, link).unwrap();
         let inits = [
             RTCDataChannelInit::default(),
-            RTCDataChannelInit { ordered: false, ..Default::default() },
-            RTCDataChannelInit { max_retransmits: Some(0), ..Default::default() },
-            RTCDataChannelInit { ordered: false, max_retransmits: Some(3), ..Default::default() },
-            RTCDataChannelInit { max_packet_life_time: Some(500), ..Default::default() },
+            RTCDataChannelInit {
+                ordered: false,
+                ..Default::default()
+            },
+            RTCDataChannelInit {
+                max_retransmits: Some(0),
+                ..Default::default()
+            },
+            RTCDataChannelInit {
+                ordered: false,
+                max_retransmits: Some(3),
+                ..Default::default()
+            },
+            RTCDataChannelInit {
+                max_packet_life_time: Some(500),
+                ..Default::default()
+            },
             RTCDataChannelInit {
                 ordered: false,
                 max_packet_life_time: Some(100),
@@ -182,16 +227,22 @@ fn every_kind_of_channel_survives_loss() {
             .enumerate()
             .map(|(index, init)| {
                 let label = format!("m{index}");
-                sim.a.connection.create_data_channel(&label, Some(init.clone())).unwrap().id()
+                sim.a
+                    .connection
+                    .create_data_channel(&label, Some(init.clone()))
+                    .unwrap()
+                    .id()
             })
             .collect();
         sim.negotiate().unwrap();
         assert!(
-            sim.run(Duration::from_secs(120), |sim| sim.b.open_channels().len() == ids.len()),
+            sim.run(Duration::from_secs(120), |sim| sim.b.open_channels().len()
+                == ids.len()),
             "seed {seed}: channels open"
         );
         assert!(
-            sim.run(Duration::from_secs(120), |sim| sim.a.open_channels().len() == ids.len()),
+            sim.run(Duration::from_secs(120), |sim| sim.a.open_channels().len()
+                == ids.len()),
             "seed {seed}: channels open"
         );
         for id in &ids {
@@ -204,7 +255,14 @@ fn every_kind_of_channel_survives_loss() {
         let opened = sim.b.open_channels();
         let labels: Vec<String> = opened
             .iter()
-            .map(|id| sim.b.connection.data_channel(*id).unwrap().parameters().label)
+            .map(|id| {
+                sim.b
+                    .connection
+                    .data_channel(*id)
+                    .unwrap()
+                    .parameters()
+                    .label
+            })
             .collect();
         let done = sim.run(Duration::from_secs(300), |sim| {
             let reliable = sim
@@ -212,14 +270,21 @@ fn every_kind_of_channel_survives_loss() {
                 .messages
                 .iter()
                 .filter(|message| {
-                    let RTCMessage::DataChannelMessage(id, _) = message else { return false };
+                    let RTCMessage::DataChannelMessage(id, _) = message else {
+                        return false;
+                    };
                     let position = opened.iter().position(|it| it == id).unwrap();
                     labels[position] == "m0" || labels[position] == "m1"
                 })
                 .count();
-            let drained = ids
-                .iter()
-                .all(|id| sim.a.connection.data_channel(*id).unwrap().buffered_amount() == 0);
+            let drained = ids.iter().all(|id| {
+                sim.a
+                    .connection
+                    .data_channel(*id)
+                    .unwrap()
+                    .buffered_amount()
+                    == 0
+            });
             reliable == 100 && drained
         });
         assert!(
@@ -232,7 +297,11 @@ fn every_kind_of_channel_survives_loss() {
         );
         for id in &ids {
             let channel = sim.a.connection.data_channel(*id).unwrap();
-            assert_eq!(channel.ready_state(), RTCDataChannelState::Open, "seed {seed}");
+            assert_eq!(
+                channel.ready_state(),
+                RTCDataChannelState::Open,
+                "seed {seed}"
+            );
         }
     }
 }
@@ -240,14 +309,31 @@ fn every_kind_of_channel_survives_loss() {
 #[test]
 fn channels_close_in_both_directions_and_their_streams_are_used_again() {
     let mut sim = Simulation::new(7, Link::perfect()).unwrap();
-    let first = sim.a.connection.create_data_channel("first", None).unwrap().id();
+    let first = sim
+        .a
+        .connection
+        .create_data_channel("first", None)
+        .unwrap()
+        .id();
     sim.negotiate().unwrap();
-    assert!(sim.run(Duration::from_secs(5), |sim| !sim.b.open_channels().is_empty()
-        && !sim.a.open_channels().is_empty()));
+    assert!(sim.run(
+        Duration::from_secs(5),
+        |sim| !sim.b.open_channels().is_empty() && !sim.a.open_channels().is_empty()
+    ));
     let stream = sim.a.connection.data_channel(first).unwrap().stream_id();
     assert!(stream.is_some());
-    sim.a.connection.data_channel(first).unwrap().send_text("last words").unwrap();
-    sim.a.connection.data_channel(first).unwrap().close().unwrap();
+    sim.a
+        .connection
+        .data_channel(first)
+        .unwrap()
+        .send_text("last words")
+        .unwrap();
+    sim.a
+        .connection
+        .data_channel(first)
+        .unwrap()
+        .close()
+        .unwrap();
     let closed = |events: &[RTCPeerConnectionEvent]| {
         events.iter().any(|event| {
             matches!(
@@ -256,11 +342,27 @@ fn channels_close_in_both_directions_and_their_streams_are_used_again() {
             )
         })
     };
-    assert!(sim.run(Duration::from_secs(5), |sim| closed(&sim.a.events) && closed(&sim.b.events)));
-    assert_eq!(sim.b.messages.len(), 1, "what was sent before the close arrives");
-    let second = sim.a.connection.create_data_channel("second", None).unwrap().id();
-    assert_eq!(sim.a.connection.data_channel(second).unwrap().stream_id(), stream);
-    assert!(sim.run(Duration::from_secs(5), |sim| sim.b.open_channels().len() == 2));
+    assert!(sim.run(Duration::from_secs(5), |sim| closed(&sim.a.events)
+        && closed(&sim.b.events)));
+    assert_eq!(
+        sim.b.messages.len(),
+        1,
+        "what was sent before the close arrives"
+    );
+    let second = sim
+        .a
+        .connection
+        .create_data_channel("second", None)
+        .unwrap()
+        .id();
+    assert_eq!(
+        sim.a.connection.data_channel(second).unwrap().stream_id(),
+        stream
+    );
+    assert!(
+        sim.run(Duration::from_secs(5), |sim| sim.b.open_channels().len()
+            == 2)
+    );
     let message = RTCDataChannelMessage::from("again");
     sim.a
         .connection
@@ -272,25 +374,47 @@ fn channels_close_in_both_directions_and_their_streams_are_used_again() {
 #[test]
 fn an_ice_restart_keeps_the_channel_and_the_dtls_association() {
     let mut sim = Simulation::new(3, Link::perfect()).unwrap();
-    let id = sim.a.connection.create_data_channel("x", None).unwrap().id();
+    let id = sim
+        .a
+        .connection
+        .create_data_channel("x", None)
+        .unwrap()
+        .id();
     sim.negotiate().unwrap();
     assert!(sim.connect(Duration::from_secs(5)));
     let ufrag = |sim: &Simulation| {
         let sdp = sim.a.connection.local_description().unwrap().sdp;
-        sdp.lines().find(|line| line.starts_with("a=ice-ufrag")).unwrap().to_owned()
+        sdp.lines()
+            .find(|line| line.starts_with("a=ice-ufrag"))
+            .unwrap()
+            .to_owned()
     };
     for side in [Side::A, Side::B, Side::A] {
         let before = ufrag(&sim);
         sim.peer(side).connection.restart_ice();
         sim.negotiate_from(side).unwrap();
         assert_ne!(ufrag(&sim), before);
-        assert!(sim.run(Duration::from_secs(5), |sim| !sim.a.open_channels().is_empty()));
+        assert!(sim.run(Duration::from_secs(5), |sim| {
+            !sim.a.open_channels().is_empty()
+        }));
         let received = sim.b.messages.len();
-        sim.a.connection.data_channel(id).unwrap().send_text("hello").unwrap();
-        assert!(sim.run(Duration::from_secs(5), |sim| sim.b.messages.len() > received));
+        sim.a
+            .connection
+            .data_channel(id)
+            .unwrap()
+            .send_text("hello")
+            .unwrap();
+        assert!(sim.run(Duration::from_secs(5), |sim| sim.b.messages.len()
+            > received));
         assert!(!sim.run(Duration::from_secs(40), |_| false));
-        assert_eq!(sim.a.connection.connection_state(), RTCPeerConnectionState::Connected);
-        assert_eq!(sim.b.connection.connection_state(), RTCPeerConnectionState::Connected);
+        assert_eq!(
+            sim.a.connection.connection_state(),
+            RTCPeerConnectionState::Connected
+        );
+        assert_eq!(
+            sim.b.connection.connection_state(),
+            RTCPeerConnectionState::Connected
+        );
     }
 }
 
@@ -305,7 +429,10 @@ fn a_dead_link_is_noticed_and_a_healed_one_recovers() {
         sim.a.connection.connection_state() == RTCPeerConnectionState::Disconnected
     }));
     sim.link.loss = 0.0;
-    assert!(sim.connect(Duration::from_secs(20)), "recovers without a restart");
+    assert!(
+        sim.connect(Duration::from_secs(20)),
+        "recovers without a restart"
+    );
     sim.link.loss = 1.0;
     assert!(sim.run(Duration::from_secs(120), |sim| {
         sim.a.connection.connection_state() == RTCPeerConnectionState::Failed
@@ -315,20 +442,33 @@ fn a_dead_link_is_noticed_and_a_healed_one_recovers() {
 #[test]
 fn a_reader_that_stops_reading_stops_the_sender_and_nothing_is_lost() {
     let mut sim = Simulation::new(11, Link::perfect()).unwrap();
-    let id = sim.a.connection.create_data_channel("x", None).unwrap().id();
+    let id = sim
+        .a
+        .connection
+        .create_data_channel("x", None)
+        .unwrap()
+        .id();
     sim.negotiate().unwrap();
-    assert!(sim.run(Duration::from_secs(5), |sim| !sim.b.open_channels().is_empty()
-        && !sim.a.open_channels().is_empty()));
+    assert!(sim.run(
+        Duration::from_secs(5),
+        |sim| !sim.b.open_channels().is_empty() && !sim.a.open_channels().is_empty()
+    ));
     sim.b.pause_reading = true;
     let (size, count) = (64 * 1024, 128);
     for index in 0..count {
-        sim.a.connection.data_channel(id).unwrap().send(content(index, size)).unwrap();
+        sim.a
+            .connection
+            .data_channel(id)
+            .unwrap()
+            .send(content(index, size))
+            .unwrap();
     }
     assert!(!sim.run(Duration::from_secs(60), |sim| {
         sim.a.connection.data_channel(id).unwrap().buffered_amount() == 0
     }));
     sim.b.pause_reading = false;
-    assert!(sim.run(Duration::from_secs(120), |sim| sim.b.messages.len() == count));
+    assert!(sim.run(Duration::from_secs(120), |sim| sim.b.messages.len()
+        == count));
     for (index, data) in data_of(&sim.b.messages).into_iter().enumerate() {
         assert_eq!(*data, content(index, size));
     }

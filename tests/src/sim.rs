@@ -157,7 +157,12 @@ impl Simulation {
     /// # Errors
     /// When a connection cannot be made.
     pub fn new(seed: u64, link: Link) -> Result<Self, Error> {
-        Self::with_settings(seed, link, SettingEngine::default(), SettingEngine::default())
+        Self::with_settings(
+            seed,
+            link,
+            SettingEngine::default(),
+            SettingEngine::default(),
+        )
     }
 
     /// Two peers with settings of their own.
@@ -257,8 +262,10 @@ impl Simulation {
             self.drain(Side::A);
             self.drain(Side::B);
             let arrival = self.flights.peek().map(|Reverse(flight)| flight.arrival);
-            let timeouts =
-                [self.a.connection.poll_timeout(), self.b.connection.poll_timeout()];
+            let timeouts = [
+                self.a.connection.poll_timeout(),
+                self.b.connection.poll_timeout(),
+            ];
             let next = [arrival].into_iter().chain(timeouts).flatten().min();
             let Some(next) = next else { return false };
             if next > end {
@@ -270,7 +277,10 @@ impl Simulation {
             for side in [Side::A, Side::B] {
                 let now = self.now;
                 let connection = &mut self.peer(side).connection;
-                if connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                if connection
+                    .poll_timeout()
+                    .is_some_and(|deadline| deadline <= now)
+                {
                     let handled = connection.handle_timeout(now);
                     debug_assert!(handled.is_ok());
                     let next = connection.poll_timeout();
@@ -286,9 +296,9 @@ impl Simulation {
     /// Runs until both sides are connected; tells whether they are.
     pub fn connect(&mut self, limit: Duration) -> bool {
         self.run(limit, |sim| {
-            [&sim.a, &sim.b].into_iter().all(|peer| {
-                peer.connection.connection_state() == RTCPeerConnectionState::Connected
-            })
+            [&sim.a, &sim.b]
+                .into_iter()
+                .all(|peer| peer.connection.connection_state() == RTCPeerConnectionState::Connected)
         })
     }
 
@@ -318,7 +328,9 @@ impl Simulation {
         while let Some(event) = peer.connection.poll_event() {
             peer.events.push(event);
         }
-        while !peer.pause_reading && let Some(message) = peer.connection.poll_read() {
+        while !peer.pause_reading
+            && let Some(message) = peer.connection.poll_read()
+        {
             peer.messages.push(message);
         }
     }
@@ -343,7 +355,11 @@ impl Simulation {
         if datagram.len() > self.link.mtu || self.rng.unit() < self.link.loss {
             return;
         }
-        let copies = if self.rng.unit() < self.link.duplication { 2 } else { 1 };
+        let copies = if self.rng.unit() < self.link.duplication {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             let spread = self.link.delay_max.saturating_sub(self.link.delay_min);
             let mut delay = self.link.delay_min + spread.mul_f64(self.rng.unit());
@@ -358,8 +374,14 @@ impl Simulation {
     fn deliver(&mut self) {
         let now = self.now;
         let mut batches = [Vec::new(), Vec::new()];
-        while self.flights.peek().is_some_and(|Reverse(flight)| flight.arrival <= now) {
-            let Some(Reverse(flight)) = self.flights.pop() else { break };
+        while self
+            .flights
+            .peek()
+            .is_some_and(|Reverse(flight)| flight.arrival <= now)
+        {
+            let Some(Reverse(flight)) = self.flights.pop() else {
+                break;
+            };
             let to = self.peer(flight.to).addr;
             let [a, b] = &mut batches;
             let batch = if flight.to == Side::A { a } else { b };

@@ -1,6 +1,10 @@
 //! Chores of the workspace: `cargo xtask test` runs everything that has to hold, and installs what it
 //! needs first.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people to watch")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people to watch"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -45,10 +49,22 @@ fn setup() -> Result<(), String> {
 
 fn lint() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
     run(
         "cargo",
-        &["doc", "--workspace", "--no-deps", "--document-private-items"],
+        &[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )
 }
@@ -59,12 +75,25 @@ fn unit() -> Result<(), String> {
 }
 
 fn interop() -> Result<(), String> {
-    run("cargo", &["test", "--package", "rtc-interop"], &[("RTC_REQUIRE_INTEROP", "1")])
+    run(
+        "cargo",
+        &["test", "--package", "rtc-interop"],
+        &[("RTC_REQUIRE_INTEROP", "1")],
+    )
 }
 
 fn readme() -> Result<(), String> {
     cargo(&["run", "--package", "rtc-examples", "--bin", "sans_io"])?;
-    cargo(&["run", "--release", "--package", "rtc-examples", "--bin", "chat", "--", "--self-test"])
+    cargo(&[
+        "run",
+        "--release",
+        "--package",
+        "rtc-examples",
+        "--bin",
+        "chat",
+        "--",
+        "--self-test",
+    ])
 }
 
 fn cargo(arguments: &[&str]) -> Result<(), String> {
@@ -82,10 +111,17 @@ fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Resul
         .status()
         .map_err(|error| format!("{line}: {error}"))?;
     println!("<== {line}: {status}, {} s", start.elapsed().as_secs());
-    if status.success() { Ok(()) } else { Err(format!("{line}: {status}")) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{line}: {status}"))
+    }
 }
 
 /// The top of the workspace.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }

@@ -34,6 +34,8 @@ pub struct Channel {
     state: ReadyState,
     handshake: Handshake,
     negotiated: bool,
+    /// Whether it was ever open.
+    opened: bool,
     reset: Reset,
     max_message_size: usize,
     parts: Parts,
@@ -162,6 +164,7 @@ impl Channel {
             state,
             handshake,
             negotiated: false,
+            opened: state == ReadyState::Open,
             reset: Reset::default(),
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
             parts: Parts::default(),
@@ -209,7 +212,7 @@ impl Channel {
     /// Whether the stream may get a new channel: this one has closed, and either nothing was ever
     /// sent on the stream or both directions are reset.
     pub fn frees_stream(&self) -> bool {
-        let unused = self.handshake == Handshake::OpenToSend;
+        let unused = self.handshake == Handshake::OpenToSend || !self.opened;
         self.state == ReadyState::Closed
             && (unused || (self.reset.outgoing_done && self.reset.incoming_done))
     }
@@ -219,12 +222,25 @@ impl Channel {
         self.stream_id.get_or_insert(stream_id);
     }
 
+    /// Takes back the stream of a channel that we announce and that is still connecting: the DTLS role
+    /// was negotiated anew, and with it which identifiers are ours. It is to be freed with
+    /// [`StreamIds::free`](crate::StreamIds::free).
+    pub fn take_stream_id(&mut self) -> Option<u16> {
+        let untold = self.handshake == Handshake::OpenToSend;
+        if untold && self.state == ReadyState::Connecting {
+            self.stream_id.take()
+        } else {
+            None
+        }
+    }
+
     /// The association is up: a channel that is connecting and has a stream is open now.
     ///
     /// The ACK need not be waited for (RFC 8832 section 6).
     pub fn handle_connected(&mut self) {
         if self.state == ReadyState::Connecting && self.stream_id.is_some() {
             self.state = ReadyState::Open;
+            self.opened = true;
         }
     }
 

@@ -45,6 +45,11 @@ impl StreamIds {
         self.role = Some(role);
     }
 
+    /// The DTLS role, once it is known.
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+
     /// Tells how many streams the association has in both directions. Channels with an identifier
     /// that [`is_valid`](Self::is_valid) denies are to be closed with an error then.
     pub fn set_count(&mut self, count: u16) {
@@ -128,6 +133,12 @@ impl StreamIds {
         let Some(id) = channel.stream_id().filter(|_| channel.frees_stream()) else {
             return false;
         };
+        self.free(id);
+        true
+    }
+
+    /// Frees an identifier that no channel has any more and that the peer has not heard of.
+    pub fn free(&mut self, id: u16) {
         let (index, bit) = place(id);
         if let Some(word) = self.used.get_mut(index) {
             *word &= !bit;
@@ -135,7 +146,6 @@ impl StreamIds {
         while self.used.last() == Some(&0) {
             self.used.pop();
         }
-        true
     }
 }
 
@@ -248,6 +258,27 @@ mod tests {
         gone.handle_connected();
         gone.handle_disconnected();
         assert!(!ids.release(&gone), "no reset was seen");
+
+        ids.reserve(7).unwrap();
+        let mut early = Channel::negotiated(7, Parameters::default());
+        early.close();
+        assert!(ids.release(&early), "it was never open");
+    }
+
+    #[test]
+    fn a_stream_is_taken_back_only_from_a_channel_that_nobody_knows_of() {
+        let mut ids = ids(Role::Client);
+        let mut channel = Channel::open(Parameters::default()).unwrap();
+        channel.set_stream_id(ids.allocate().unwrap());
+        let taken = channel.take_stream_id().unwrap();
+        ids.free(taken);
+        assert!(channel.stream_id().is_none() && !ids.contains(taken));
+        ids.set_role(Role::Server);
+        channel.set_stream_id(ids.allocate().unwrap());
+        channel.handle_connected();
+        assert_eq!((channel.take_stream_id(), channel.stream_id()), (None, Some(1)));
+        let mut agreed = Channel::negotiated(7, Parameters::default());
+        assert_eq!((agreed.take_stream_id(), agreed.stream_id()), (None, Some(7)));
     }
 
     #[test]

@@ -16,7 +16,10 @@ impl<'a> Reader<'a> {
     /// Reads from the start of `input`.
     #[must_use]
     pub fn new(input: &'a [u8]) -> Self {
-        Self { rest: input, length: input.len() }
+        Self {
+            rest: input,
+            length: input.len(),
+        }
     }
 
     /// Takes the next `count` bytes.

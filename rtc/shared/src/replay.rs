@@ -25,7 +25,10 @@ pub struct ReplayWindow<const WORDS: usize> {
 
 impl<const WORDS: usize> Default for ReplayWindow<WORDS> {
     fn default() -> Self {
-        Self { next: 0, seen: [0; WORDS] }
+        Self {
+            next: 0,
+            seen: [0; WORDS],
+        }
     }
 }
 

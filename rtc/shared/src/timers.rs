@@ -24,7 +24,9 @@ pub struct TimerTable<const N: usize> {
 
 impl<const N: usize> Default for TimerTable<N> {
     fn default() -> Self {
-        Self { deadlines: [None; N] }
+        Self {
+            deadlines: [None; N],
+        }
     }
 }
 

@@ -125,7 +125,9 @@ impl Writer for BytesMut {
 }
 
 fn patch_slice(buffer: &mut [u8], at: usize, bytes: &[u8]) {
-    let target = at.checked_add(bytes.len()).and_then(|end| buffer.get_mut(at..end));
+    let target = at
+        .checked_add(bytes.len())
+        .and_then(|end| buffer.get_mut(at..end));
     debug_assert!(target.is_some(), "patch lies outside of what was written");
     if let Some(target) = target {
         target.copy_from_slice(bytes);

@@ -228,6 +228,7 @@ impl DataChannels {
         let id = self.insert(Entry::new(channel, false))?;
         if let Some(stream) = init.negotiated {
             self.by_stream.insert(stream, id);
+            self.take_pending(stream, id);
         }
         self.dirty = true;
         Ok(id)
@@ -250,10 +251,20 @@ impl DataChannels {
 
     /// The DTLS role settles which stream ids are ours.
     pub(crate) fn set_dtls_role(&mut self, role: rtc_dtls::Role) {
-        self.streams.set_role(match role {
+        let role = match role {
             rtc_dtls::Role::Client => Role::Client,
             rtc_dtls::Role::Server => Role::Server,
-        });
+        };
+        if self.streams.role().is_some_and(|known| known != role) {
+            // An answer that never took effect said otherwise.
+            for entry in self.channels.values_mut() {
+                if let Some(stream) = entry.channel.take_stream_id() {
+                    self.streams.free(stream);
+                    self.by_stream.remove(&stream);
+                }
+            }
+        }
+        self.streams.set_role(role);
         self.role_known = true;
         self.dirty = true;
     }
@@ -335,8 +346,13 @@ impl DataChannels {
     /// Opens what can be opened, announces, takes announcements in, closes what is to be closed.
     pub(crate) fn settle(&mut self, transport: &mut Transport) {
         let Some(sctp) = &mut transport.sctp else {
-            if self.role_known && self.dirty {
-                self.assign_streams();
+            if std::mem::take(&mut self.dirty) {
+                if self.role_known {
+                    self.assign_streams();
+                }
+                for id in self.ids() {
+                    self.finish_closed(id);
+                }
             }
             return;
         };
@@ -355,10 +371,13 @@ impl DataChannels {
         if self.role_known {
             self.assign_streams();
         }
-        let ids: Vec<RTCDataChannelId> = self.channels.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.settle_channel(id, sctp);
         }
+    }
+
+    fn ids(&self) -> Vec<RTCDataChannelId> {
+        self.channels.keys().copied().collect()
     }
 
     /// Streams for the channels that were made before the DTLS role was known.
@@ -388,15 +407,15 @@ impl DataChannels {
         if self.connected {
             entry.channel.handle_connected();
         }
+        let is_open = entry.channel.state() == ReadyState::Open;
+        if is_open && !entry.opened {
+            self.open(id, sctp);
+        }
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         let stream = entry.stream();
         if let Some(stream) = stream {
-            if entry.channel.state() == ReadyState::Open && !entry.opened {
-                entry.opened = true;
-                self.opened += 1;
-                sctp.set_stream_priority(stream, entry.channel.parameters().priority);
-                self.events.push_back(RTCDataChannelEvent::OnOpen(id));
-                Self::push_ready(&mut self.ready, entry, id);
-            }
             while let Some(dcep) = entry.channel.poll_dcep() {
                 let ppid = PayloadProtocolId::DCEP.0;
                 if let Err(error) = sctp.send(stream, ppid, dcep, SendOptions::default()) {
@@ -407,11 +426,19 @@ impl DataChannels {
                 sctp.reset_stream(stream);
             }
         }
+        self.finish_closed(id);
+    }
+
+    /// Tells that a channel is closed, and gives its stream back where that is allowed.
+    fn finish_closed(&mut self, id: RTCDataChannelId) {
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
         if entry.channel.state() == ReadyState::Closed && !entry.closed {
             entry.closed = true;
             self.closed += 1;
             let freed = self.streams.release(&entry.channel);
-            if let Some(stream) = stream
+            if let Some(stream) = entry.stream()
                 && (freed || !entry.channel.frees_stream())
             {
                 self.by_stream.remove(&stream);
@@ -419,6 +446,20 @@ impl DataChannels {
             self.events.push_back(RTCDataChannelEvent::OnClose(id));
             Self::push_ready(&mut self.ready, entry, id);
         }
+    }
+
+    /// The channel is open: tells so.
+    fn open(&mut self, id: RTCDataChannelId, sctp: &mut Association) {
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return;
+        };
+        entry.opened = true;
+        self.opened += 1;
+        if let Some(stream) = entry.stream() {
+            sctp.set_stream_priority(stream, entry.channel.parameters().priority);
+        }
+        self.events.push_back(RTCDataChannelEvent::OnOpen(id));
+        Self::push_ready(&mut self.ready, entry, id);
     }
 
     /// A message of the establishment protocol has come on `stream`.
@@ -446,9 +487,9 @@ impl DataChannels {
                     return;
                 };
                 self.by_stream.insert(stream, id);
-                while let Some((ppid, payload)) = self.pending.take(stream) {
-                    self.put_in_inbox(id, ppid, payload);
-                }
+                // At once: it may be closed again before the end of the batch.
+                self.open(id, sctp);
+                self.take_pending(stream, id);
             }
             Err(rtc_datachannel::Error::NotAnOpen) => {}
             Err(error) => {
@@ -469,6 +510,13 @@ impl DataChannels {
             };
             self.pending
                 .push(stream, PayloadProtocolId(message.ppid), message.payload);
+        }
+    }
+
+    /// Gives a new channel what came for its stream before.
+    fn take_pending(&mut self, stream: u16, id: RTCDataChannelId) {
+        while let Some((ppid, payload)) = self.pending.take(stream) {
+            self.put_in_inbox(id, ppid, payload);
         }
     }
 
@@ -570,8 +618,7 @@ impl DataChannels {
 
     /// The transport has ended: every channel is closed as it is.
     pub(crate) fn close_all(&mut self, with_error: bool) {
-        let ids: Vec<RTCDataChannelId> = self.channels.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             let open = self.channels.get(&id).is_some_and(|entry| !entry.closed);
             if with_error && open {
                 self.events.push_back(RTCDataChannelEvent::OnError(id));
@@ -711,9 +758,6 @@ impl DataChannels {
         if let Some(entry) = self.channels.get_mut(&id) {
             entry.channel.close();
             self.dirty = true;
-            if entry.channel.state() == ReadyState::Closed && entry.stream().is_none() {
-                self.disconnect(id);
-            }
         }
     }
 

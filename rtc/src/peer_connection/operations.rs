@@ -178,8 +178,12 @@ impl RTCPeerConnection {
         let description = Description::read(&description)?;
         self.jsep.check_remote_sections(&description)?;
         let is_offer = description.sdp_type == RTCSdpType::Offer;
-        if !is_offer && let Some(remote) = &description.data {
-            self.transport.check_peer(remote, role_as_offerer(remote))?;
+        if let Some(remote) = &description.data {
+            if is_offer {
+                self.transport.check_credentials(remote)?;
+            } else {
+                self.transport.check_peer(remote, role_as_offerer(remote))?;
+            }
         }
         if is_offer && self.jsep.state() == RTCSignalingState::HaveLocalOffer {
             self.roll_back();
@@ -491,8 +495,12 @@ impl RTCPeerConnection {
             return Ok(());
         };
         let (Some(_), Some(remote)) = (&local.data, &remote.data) else {
-            // The peer rejected the data channels.
-            self.data.close_all(true);
+            // Channels that nobody has offered yet wait for the next exchange.
+            let offered = if by_us { remote } else { local }.data.is_some();
+            let rejected = offered || self.transport.dtls_role().is_some();
+            if rejected {
+                self.data.close_all(true);
+            }
             self.negotiation.restart_requested = false;
             return Ok(());
         };

@@ -144,8 +144,10 @@ impl Transport {
 
     /// Tells whether a description of the peer fits what is established already.
     pub(crate) fn check_peer(&self, remote: &DataSection, role: DtlsRole) -> Result<(), Error> {
-        if let Some(peer) = &self.peer {
-            if peer.fingerprints != remote.fingerprints && self.dtls.is_some() {
+        if let Some(peer) = &self.peer
+            && self.dtls_state == RTCDtlsTransportState::Connected
+        {
+            if peer.fingerprints != remote.fingerprints {
                 return Err(Error::InvalidModification(
                     "the fingerprint changed within a DTLS association",
                 ));
@@ -156,12 +158,30 @@ impl Transport {
                 ));
             }
         }
-        Ok(())
+        self.check_credentials(remote)
+    }
+
+    /// Tells whether the credentials of a description can follow those in use.
+    pub(crate) fn check_credentials(&self, remote: &DataSection) -> Result<(), Error> {
+        self.ice
+            .check_remote_credentials(&remote.credentials)
+            .map_err(|error| Error::Operation(error.to_string()))
     }
 
     /// Takes what a description of the peer says of its side.
     pub(crate) fn set_peer(&mut self, remote: &DataSection, role: DtlsRole) -> Result<(), Error> {
         self.check_peer(remote, role)?;
+        if self
+            .peer
+            .as_ref()
+            .is_some_and(|peer| peer.role != role || peer.fingerprints != remote.fingerprints)
+        {
+            // The answer before was another one, of another peer or one that never took effect; the
+            // handshake that it began cannot succeed.
+            self.dtls = None;
+            self.failure = None;
+            self.dtls_state = RTCDtlsTransportState::New;
+        }
         self.ice.set_remote_lite(remote.lite);
         self.ice
             .set_remote_credentials(remote.credentials.clone())

@@ -78,22 +78,9 @@ impl Agent {
     /// [`Error::InvalidCredentials`] when they break the grammar, [`Error::PartialRestart`] when only
     /// one of fragment and password changed. Nothing is changed then.
     pub fn set_remote_credentials(&mut self, credentials: Credentials) -> Result<(), Error> {
-        if self.state == State::Closed {
-            return Err(Error::Closed);
-        }
-        credentials.validate()?;
-        let known = match (&self.current.remote, &self.previous) {
-            (Some(known), _) => Some(known),
-            (None, Some(previous)) => previous.remote.as_ref(),
-            (None, None) => None,
-        };
-        if let Some(known) = known.map(|known| &known.credentials) {
-            if *known == credentials {
-                return Ok(());
-            }
-            if known.ufrag == credentials.ufrag || known.pwd == credentials.pwd {
-                return Err(Error::PartialRestart);
-            }
+        self.check_remote_credentials(&credentials)?;
+        if self.known_remote() == Some(&credentials) {
+            return Ok(());
         }
         if self.current.remote.is_some() {
             let local = Keyed::new(self.current.local.credentials.clone(), self.context.hmac);
@@ -109,6 +96,36 @@ impl Agent {
         }
         self.wake();
         Ok(())
+    }
+
+    /// Tells whether [`set_remote_credentials`](Self::set_remote_credentials) would take these.
+    ///
+    /// # Errors
+    /// Those of it.
+    pub fn check_remote_credentials(&self, credentials: &Credentials) -> Result<(), Error> {
+        if self.state == State::Closed {
+            return Err(Error::Closed);
+        }
+        credentials.validate()?;
+        match self.known_remote() {
+            Some(known)
+                if known != credentials
+                    && (known.ufrag == credentials.ufrag || known.pwd == credentials.pwd) =>
+            {
+                Err(Error::PartialRestart)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The credentials of the peer that were told last.
+    fn known_remote(&self) -> Option<&Credentials> {
+        let known = match (&self.current.remote, &self.previous) {
+            (Some(known), _) => Some(known),
+            (None, Some(previous)) => previous.remote.as_ref(),
+            (None, None) => None,
+        };
+        known.map(|known| &known.credentials)
     }
 
     /// Makes the current generation the previous one. A generation that was never answered gives way

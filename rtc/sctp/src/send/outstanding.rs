@@ -466,6 +466,15 @@ impl Outstanding {
                 .iter()
                 .all(|chunk| self.message(chunk.message).is_some())
         );
+        // A message is given up as a whole, but for what has come.
+        assert!(self.chunks.iter().all(|chunk| {
+            let abandoned = self.message(chunk.message).is_some_and(|it| it.abandoned);
+            match chunk.state {
+                State::Acked => true,
+                State::Abandoned => abandoned,
+                State::InFlight | State::Lost => !abandoned,
+            }
+        }));
     }
 
     #[inline]
@@ -487,8 +496,18 @@ impl Outstanding {
 
     /// The peer has taken gap acknowledgements back (it reports a TSN missing that it had).
     fn unacknowledge(&mut self) {
+        let first = self.first_message;
         for chunk in &mut self.chunks {
-            if chunk.state == State::Acked {
+            if chunk.state != State::Acked {
+                continue;
+            }
+            let message = self
+                .messages
+                .get(chunk.message.wrapping_sub(first) as usize);
+            if message.is_some_and(|message| message.abandoned) {
+                chunk.state = State::Abandoned;
+                self.abandoned += 1;
+            } else {
                 chunk.state = State::Lost;
                 self.lost += 1;
             }

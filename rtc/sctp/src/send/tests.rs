@@ -107,6 +107,30 @@ fn a_message_is_given_up_as_a_whole() {
 }
 
 #[test]
+fn what_the_peer_takes_back_of_a_given_up_message_is_skipped() {
+    let now = some_instant();
+    let mut out = Outstanding::new(1);
+    push(&mut out, 5, 100, None, now);
+    let mut mortal = message(400, None);
+    mortal.lifetime = Lifetime::Until(now);
+    out.begin(5, 1, mortal);
+    while out.push_chunk(100, now).is_some() {}
+    out.acknowledge(0, [(3, 5)].into_iter(), 116, false, now)
+        .unwrap();
+    out.time_out();
+    // TSN 2 is given up, 3 to 5 have come: until the peer says otherwise.
+    let (index, _) = out.next_lost(now).unwrap();
+    assert_eq!(index, 0);
+    out.resend(0);
+    assert_eq!(out.next_lost(now), None);
+    out.acknowledge(2, std::iter::empty(), 116, false, now)
+        .unwrap();
+    out.check();
+    assert_eq!(out.next_lost(now), None);
+    assert_eq!(out.forward_point(9), Some((5, vec![(5, 1)])));
+}
+
+#[test]
 fn old_and_impossible_acknowledgements_are_refused() {
     let now = some_instant();
     let mut out = Outstanding::new(10);
