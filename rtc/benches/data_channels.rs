@@ -79,7 +79,12 @@ impl Pair {
             buffer,
             batch,
         } = self;
-        for (from, to) in [(&mut *a, &mut *b), (b, a)] {
+        for from_a in [true, false] {
+            let (from, to) = if from_a {
+                (&mut *a, &mut *b)
+            } else {
+                (&mut *b, &mut *a)
+            };
             if from
                 .connection
                 .poll_timeout()

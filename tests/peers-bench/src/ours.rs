@@ -1,5 +1,6 @@
 //! `rtc` of this repository.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
@@ -21,10 +22,18 @@ pub struct Ours {
     connection: RTCPeerConnection,
     local: SocketAddr,
     channel: Option<RTCDataChannelId>,
-    // What a socket would send from and receive into.
+}
+
+/// What a socket sends from and receives into; the peers of a thread share one.
+#[derive(Default)]
+struct Buffers {
     outgoing: Vec<u8>,
     incoming: BytesMut,
     batch: Vec<TaggedBytesMut>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl Ours {
@@ -58,14 +67,7 @@ impl Connection for Ours {
         }
         let mut connection = RTCPeerConnection::new(configuration.build()).expect("a connection");
         connection.add_local_interface(local, TransportProtocol::UDP).expect("the address is taken");
-        Self {
-            connection,
-            local,
-            channel: None,
-            outgoing: Vec::new(),
-            incoming: BytesMut::new(),
-            batch: Vec::new(),
-        }
+        Self { connection, local, channel: None }
     }
 
     fn offer(&mut self, _now: Instant) -> String {
@@ -103,18 +105,22 @@ impl Connection for Ours {
     }
 
     fn transmit(&mut self, now: Instant, wire: &mut Vec<BytesMut>) {
-        loop {
-            self.outgoing.clear();
-            let transmit = self.connection.poll_transmit(now, MAX_DATAGRAMS, &mut self.outgoing);
-            let Some(transmit) = transmit else { break };
-            // A receive call brings such a batch in one buffer, which is cut into datagrams.
-            self.incoming.reserve(RECEIVE_BUFFER.max(transmit.size));
-            self.incoming.extend_from_slice(&self.outgoing);
-            let segment = transmit.segment_size.unwrap_or(transmit.size);
-            while !self.incoming.is_empty() {
-                wire.push(self.incoming.split_to(segment.min(self.incoming.len())));
+        BUFFERS.with_borrow_mut(|Buffers { outgoing, incoming, .. }| {
+            loop {
+                outgoing.clear();
+                let transmit = self.connection.poll_transmit(now, MAX_DATAGRAMS, outgoing);
+                let Some(transmit) = transmit else { break };
+                // A receive call brings such a batch in one buffer, which is cut into datagrams.
+                if incoming.capacity() < transmit.size {
+                    incoming.reserve(RECEIVE_BUFFER.max(transmit.size));
+                }
+                incoming.extend_from_slice(outgoing);
+                let segment = transmit.segment_size.unwrap_or(transmit.size);
+                while !incoming.is_empty() {
+                    wire.push(incoming.split_to(segment.min(incoming.len())));
+                }
             }
-        }
+        });
         self.events();
     }
 
@@ -125,8 +131,10 @@ impl Connection for Ours {
             transport_protocol: TransportProtocol::UDP,
             ecn: None,
         };
-        self.batch.extend(wire.drain(..).map(|message| TaggedBytesMut { now, transport, message }));
-        self.connection.handle_read_batch(&mut self.batch);
+        BUFFERS.with_borrow_mut(|Buffers { batch, .. }| {
+            batch.extend(wire.drain(..).map(|message| TaggedBytesMut { now, transport, message }));
+            self.connection.handle_read_batch(batch);
+        });
         self.events();
     }
 
