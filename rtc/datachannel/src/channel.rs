@@ -345,6 +345,14 @@ impl Channel {
         }
     }
 
+    /// Whether all that is missing for the end is that the peer confirms the reset of our direction.
+    ///
+    /// When it opens another channel on the stream by then, it has: the confirmation was lost or is
+    /// late.
+    pub fn awaits_confirmation(&self) -> bool {
+        self.state == ReadyState::Closing && self.reset.requested && self.reset.incoming_done
+    }
+
     /// Whether the outgoing direction of the stream is to be reset; true once.
     ///
     /// The owner asks when nothing is queued to be sent on the stream (or drops it, if the peer

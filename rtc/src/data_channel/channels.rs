@@ -29,6 +29,8 @@ pub(crate) struct DataChannels {
     max_message_size: usize,
     /// What we accept, in bytes.
     max_receive_size: usize,
+    /// Messages of the establishment protocol that wait until all events before them are dealt with.
+    control: VecDeque<(u16, BytesMut)>,
     /// Data that came before the announcement of its channel: unordered messages may.
     pending: PendingMessages,
     events: VecDeque<RTCDataChannelEvent>,
@@ -51,6 +53,9 @@ pub(crate) struct Entry {
     opened: bool,
     closed: bool,
     is_ready: bool,
+    /// The stream had another channel whose reset the association has yet to see confirmed; until
+    /// then nothing can be sent.
+    inherits_reset: bool,
     discard: bool,
     low_threshold: usize,
     high_threshold: usize,
@@ -73,6 +78,7 @@ impl Entry {
             opened: false,
             closed: false,
             is_ready: false,
+            inherits_reset: false,
             discard: false,
             low_threshold: 0,
             high_threshold: usize::MAX,
@@ -168,6 +174,7 @@ impl DataChannels {
             next_id: 0,
             max_message_size: usize::MAX,
             max_receive_size,
+            control: VecDeque::new(),
             pending: PendingMessages::default(),
             events: VecDeque::new(),
             ready: VecDeque::new(),
@@ -356,8 +363,9 @@ impl DataChannels {
             }
             return;
         };
-        while let Some(message) = sctp.read_control() {
-            self.on_dcep(message.stream, &message.payload, sctp);
+        self.take_control(sctp);
+        while let Some((stream, payload)) = self.control.pop_front() {
+            self.on_dcep(stream, &payload, sctp);
         }
         self.hold_unannounced(sctp);
         while let Some(stream) = sctp.poll_readable() {
@@ -414,8 +422,9 @@ impl DataChannels {
         let Some(entry) = self.channels.get_mut(&id) else {
             return;
         };
-        let stream = entry.stream();
-        if let Some(stream) = stream {
+        if let Some(stream) = entry.stream()
+            && !entry.inherits_reset
+        {
             while let Some(dcep) = entry.channel.poll_dcep() {
                 let ppid = PayloadProtocolId::DCEP.0;
                 if let Err(error) = sctp.send(stream, ppid, dcep, SendOptions::default()) {
@@ -465,6 +474,7 @@ impl DataChannels {
     /// A message of the establishment protocol has come on `stream`.
     fn on_dcep(&mut self, stream: u16, payload: &[u8], sctp: &mut Association) {
         self.dirty = true;
+        let replaces = self.replace_closing(stream, payload);
         if let Some(id) = self.by_stream.get(&stream).copied() {
             let Some(entry) = self.channels.get_mut(&id) else {
                 return;
@@ -482,7 +492,9 @@ impl DataChannels {
             .and_then(|channel| self.streams.accept(stream).map(|()| channel));
         match accepted {
             Ok(channel) => {
-                let Ok(id) = self.insert(Entry::new(channel, true)) else {
+                let mut entry = Entry::new(channel, true);
+                entry.inherits_reset = replaces;
+                let Ok(id) = self.insert(entry) else {
                     sctp.reset_stream(stream);
                     return;
                 };
@@ -497,6 +509,29 @@ impl DataChannels {
                 sctp.reset_stream(stream);
             }
         }
+    }
+
+    fn take_control(&mut self, sctp: &mut Association) {
+        while let Some(message) = sctp.read_control() {
+            self.control.push_back((message.stream, message.payload));
+        }
+    }
+
+    /// An announcement on a stream whose channel is all but closed: the peer, which has both resets,
+    /// was faster with it than with its confirmation. True when the old channel made way.
+    fn replace_closing(&mut self, stream: u16, payload: &[u8]) -> bool {
+        let Some(id) = self.by_stream.get(&stream).copied() else {
+            return false;
+        };
+        let Some(entry) = self.channels.get_mut(&id) else {
+            return false;
+        };
+        if !entry.channel.awaits_confirmation() || Channel::accept(stream, payload).is_err() {
+            return false;
+        }
+        entry.channel.handle_outgoing_reset();
+        self.finish_closed(id);
+        true
     }
 
     /// Moves messages of streams without a channel out of the way of the others.
@@ -547,9 +582,14 @@ impl DataChannels {
 
     fn on_incoming_reset(&mut self, stream: u16, sctp: &mut Association) {
         self.dirty = true;
-        // Its last messages, and an announcement that is still unread, go first.
-        while let Some(message) = sctp.read_control() {
-            self.on_dcep(message.stream, &message.payload, sctp);
+        // An announcement that is still unread goes first. One for a stream that has a channel is
+        // another one's, from after the reset.
+        self.take_control(sctp);
+        while !self.by_stream.contains_key(&stream)
+            && let Some(at) = self.control.iter().position(|(of, _)| *of == stream)
+            && let Some((_, payload)) = self.control.remove(at)
+        {
+            self.on_dcep(stream, &payload, sctp);
         }
         let Some(id) = self.by_stream.get(&stream).copied() else {
             self.pending.discard(stream);
@@ -557,13 +597,17 @@ impl DataChannels {
             sctp.reset_stream(stream);
             return;
         };
-        self.drain_stream(stream, id, sctp);
+        if self
+            .channels
+            .get(&id)
+            .is_some_and(|entry| entry.channel.state() == ReadyState::Open)
+        {
+            self.drain_stream(stream, id, sctp);
+            self.events.push_back(RTCDataChannelEvent::OnClosing(id));
+        }
         let Some(entry) = self.channels.get_mut(&id) else {
             return;
         };
-        if entry.channel.state() == ReadyState::Open {
-            self.events.push_back(RTCDataChannelEvent::OnClosing(id));
-        }
         entry.channel.handle_incoming_reset();
         Self::push_ready(&mut self.ready, entry, id);
     }
@@ -576,6 +620,11 @@ impl DataChannels {
         let Some(entry) = self.channels.get_mut(&id) else {
             return;
         };
+        if std::mem::take(&mut entry.inherits_reset) {
+            // It was the reset of the channel before.
+            self.set_ready(id);
+            return;
+        }
         match outcome {
             ResetOutcome::Done => entry.channel.handle_outgoing_reset(),
             // The peer cannot or will not: the channel ends here, its id stays taken.
@@ -650,6 +699,9 @@ impl DataChannels {
         if size > self.max_message_size {
             let max = self.max_message_size;
             return refuse(Error::MessageTooLarge { size, max }, message);
+        }
+        if entry.inherits_reset {
+            return refuse(Error::BufferFull, message);
         }
         if let Err(error) = sctp.check_send(stream, size.max(1)) {
             return refuse(send_error(&error, size), message);
@@ -753,8 +805,18 @@ impl DataChannels {
         Some(entry.received(message))
     }
 
-    /// Closes a channel; what is queued goes out first.
-    pub(crate) fn close(&mut self, id: RTCDataChannelId) {
+    /// Closes a channel; what is queued goes out first. What has come stays readable, what comes
+    /// from now on is dropped.
+    pub(crate) fn close(&mut self, id: RTCDataChannelId, transport: &mut Transport) {
+        let Some(entry) = self.channels.get(&id) else {
+            return;
+        };
+        if let (ReadyState::Open, Some(stream), Some(sctp)) =
+            (entry.channel.state(), entry.stream(), &mut transport.sctp)
+        {
+            self.drain_stream(stream, id, sctp);
+            sctp.discard_stream(stream);
+        }
         if let Some(entry) = self.channels.get_mut(&id) {
             entry.channel.close();
             self.dirty = true;

@@ -374,7 +374,10 @@ impl RTCDataChannel<'_> {
     /// # Errors
     /// None; the signature is that of the established API.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.connection.data.close(self.id);
+        let RTCPeerConnection {
+            data, transport, ..
+        } = &mut *self.connection;
+        data.close(self.id, transport);
         self.connection.settle();
         Ok(())
     }
