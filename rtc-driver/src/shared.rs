@@ -389,14 +389,9 @@ impl State {
         }
     }
 
-    /// Whether nothing that was given to `send` waits for the network.
-    pub(crate) fn is_flushed(&mut self) -> bool {
-        self.core.connection_state() != RTCPeerConnectionState::Connected
-            || self.channels.keys().all(|&id| {
-                self.core
-                    .data_channel(id)
-                    .is_none_or(|channel| channel.buffered_amount() == 0)
-            })
+    /// Whether the peer has all that was given to `send`.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.core.is_flushed()
     }
 
     pub(crate) fn register(&mut self, place: Place, key: &mut Key, when: When, waker: &Waker) {

@@ -9,6 +9,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod channels;
 mod dependencies;
 mod hostile;
 mod negotiation;

@@ -62,12 +62,16 @@ impl Fingerprint {
     /// The hash as upper-case hex pairs between colons.
     #[must_use]
     pub fn value_hex(&self) -> String {
-        let pairs: Vec<String> = self
-            .value
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
-        pairs.join(":")
+        let mut text = String::with_capacity(self.value.len() * 3);
+        for byte in &self.value {
+            if !text.is_empty() {
+                text.push(':');
+            }
+            for digit in [byte >> 4, byte & 0xf] {
+                text.extend(char::from_digit(digit.into(), 16).map(|it| it.to_ascii_uppercase()));
+            }
+        }
+        text
     }
 
     /// True when `certificate_der` hashes to this fingerprint.

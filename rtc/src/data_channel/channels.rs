@@ -432,6 +432,10 @@ impl DataChannels {
                 }
             }
             if entry.channel.poll_reset() {
+                if !entry.channel.awaits_confirmation() {
+                    // Up to the peer's reset; then the stream may have another channel.
+                    sctp.discard_stream(stream);
+                }
                 sctp.reset_stream(stream);
             }
         }
@@ -465,7 +469,12 @@ impl DataChannels {
         entry.opened = true;
         self.opened += 1;
         if let Some(stream) = entry.stream() {
+            // What was asked for before there was a stream.
             sctp.set_stream_priority(stream, entry.channel.parameters().priority);
+            sctp.set_buffered_amount_low_threshold(stream, entry.low_threshold);
+            if entry.discard {
+                sctp.discard_stream(stream);
+            }
         }
         self.events.push_back(RTCDataChannelEvent::OnOpen(id));
         Self::push_ready(&mut self.ready, entry, id);
@@ -654,6 +663,19 @@ impl DataChannels {
 
     /// The association has ended; what had arrived stays readable.
     fn close_all_from(&mut self, sctp: &mut Association, with_error: bool) {
+        self.drain_all(sctp);
+        self.close_all(with_error);
+    }
+
+    /// The transport is about to end: what has arrived stays readable.
+    pub(crate) fn keep_unread(&mut self, transport: &mut Transport) {
+        self.settle(transport);
+        if let Some(sctp) = &mut transport.sctp {
+            self.drain_all(sctp);
+        }
+    }
+
+    fn drain_all(&mut self, sctp: &mut Association) {
         let streams: Vec<(u16, RTCDataChannelId)> = self
             .by_stream
             .iter()
@@ -662,7 +684,6 @@ impl DataChannels {
         for (stream, id) in streams {
             self.drain_stream(stream, id, sctp);
         }
-        self.close_all(with_error);
     }
 
     /// The transport has ended: every channel is closed as it is.
@@ -815,7 +836,6 @@ impl DataChannels {
             (entry.channel.state(), entry.stream(), &mut transport.sctp)
         {
             self.drain_stream(stream, id, sctp);
-            sctp.discard_stream(stream);
         }
         if let Some(entry) = self.channels.get_mut(&id) {
             entry.channel.close();

@@ -61,9 +61,18 @@ pub(crate) struct DataSection {
 
 impl Description {
     /// Reads and checks a description without changing anything.
-    pub(crate) fn read(description: &RTCSessionDescription) -> Result<Self, Error> {
+    pub(crate) fn read(description: RTCSessionDescription) -> Result<Self, Error> {
         let sdp = description.unmarshal()?;
-        let is_answer = description.sdp_type != RTCSdpType::Offer;
+        Self::of(description.sdp_type, description.sdp, &sdp)
+    }
+
+    /// The same with its text already parsed.
+    pub(crate) fn of(
+        sdp_type: RTCSdpType,
+        text: String,
+        sdp: &SessionDescription,
+    ) -> Result<Self, Error> {
+        let is_answer = sdp_type != RTCSdpType::Offer;
         let mut sections = Vec::with_capacity(sdp.media.len());
         for (index, media) in sdp.media.iter().enumerate() {
             sections.push(Section {
@@ -94,7 +103,7 @@ impl Description {
             .enumerate()
             .find(|(_, (section, _))| section.is_data() && !section.rejected)
             .map(|(index, (section, media))| {
-                DataSection::read(index, section, media, &sdp, is_answer)
+                DataSection::read(index, section, media, sdp, is_answer)
             })
             .transpose()?;
         let session_options = sdp.attribute("ice-options");
@@ -118,8 +127,8 @@ impl Description {
             }
         }
         Ok(Self {
-            sdp_type: description.sdp_type,
-            text: description.sdp.clone(),
+            sdp_type,
+            text,
             sections,
             data,
             trickle,

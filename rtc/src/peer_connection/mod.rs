@@ -21,6 +21,7 @@ use rtc_crypto::{Certificate, CertificateParams, CryptoProvider};
 use rtc_shared::{Protocol, Rng, TaggedBytesMut, Transmit, TransportContext, TransportProtocol};
 
 use self::configuration::{RTCConfiguration, SettingEngine};
+use self::description::Description;
 use self::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use self::jsep::Jsep;
 use self::message::RTCMessage;
@@ -84,8 +85,8 @@ pub struct RTCPeerConnection {
 struct Negotiation {
     session_id: u64,
     version: u64,
-    last_offer: Option<String>,
-    last_answer: Option<String>,
+    last_offer: Option<Description>,
+    last_answer: Option<Description>,
     /// ICE credentials of a description that was made but not applied yet.
     next_credentials: Option<rtc_ice::Credentials>,
     restart_requested: bool,
@@ -278,7 +279,7 @@ impl RTCPeerConnection {
     /// The transport below the data channels, once it was negotiated.
     #[must_use]
     pub fn sctp(&self) -> Option<RTCSctpTransport> {
-        let negotiated = |it: &description::Description| it.data.is_some();
+        let negotiated = |it: &Description| it.data.is_some();
         let (local, remote) = (&self.jsep.current_local, &self.jsep.current_remote);
         if !local.as_ref().is_some_and(negotiated) || !remote.as_ref().is_some_and(negotiated) {
             return None;
@@ -365,6 +366,14 @@ impl RTCPeerConnection {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.closed && self.transport.is_drained()
+    }
+
+    /// True when everything that was given to `send` has been acknowledged by the peer or given up,
+    /// or cannot be any more.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.connection_state != RTCPeerConnectionState::Connected
+            || self.transport.sctp.as_ref().is_none_or(|sctp| sctp.is_flushed() || sctp.is_ended())
     }
 
     /// Takes a batch of datagrams, all that one receive call brought. Acknowledgements and events
@@ -560,6 +569,7 @@ impl RTCPeerConnection {
             return;
         }
         self.closed = true;
+        self.data.keep_unread(&mut self.transport);
         self.transport.close(self.now);
         self.data.close_all(false);
         while let Some(event) = self.data.poll_event() {

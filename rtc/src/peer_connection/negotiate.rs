@@ -36,7 +36,7 @@ pub(crate) fn offer(
     current: Option<&Description>,
     wants_data: bool,
     transport: &LocalTransport,
-) -> String {
+) -> SessionDescription {
     let sections = current.map_or(&[][..], |current| &current.sections);
     let active = current
         .and_then(|current| current.data.as_ref())
@@ -85,7 +85,7 @@ pub(crate) fn answer(
     offer: &Description,
     setup: Setup,
     transport: &LocalTransport,
-) -> String {
+) -> SessionDescription {
     let accepted = offer.data.as_ref().map(|data| data.index);
     let lines: Vec<Line<'_>> = offer
         .sections
@@ -130,7 +130,12 @@ pub(crate) fn with_candidates<'a>(
     }
 }
 
-fn write(session_id: u64, version: u64, lines: &[Line<'_>], transport: &LocalTransport) -> String {
+fn write(
+    session_id: u64,
+    version: u64,
+    lines: &[Line<'_>],
+    transport: &LocalTransport,
+) -> SessionDescription {
     let bundle: Vec<String> = lines
         .iter()
         .filter_map(|line| match line {
@@ -155,7 +160,7 @@ fn write(session_id: u64, version: u64, lines: &[Line<'_>], transport: &LocalTra
             Line::Rejected(section) => media_section(section, 0),
         })
         .collect();
-    sdp.to_string()
+    sdp
 }
 
 fn data_section(section: &Section, setup: Setup, transport: &LocalTransport) -> MediaDescription {

@@ -41,11 +41,10 @@ impl RTCPeerConnection {
             self.data.any(),
             &transport,
         );
-        self.negotiation.last_offer = Some(sdp.clone());
-        Ok(RTCSessionDescription {
-            sdp_type: RTCSdpType::Offer,
-            sdp,
-        })
+        let made = Description::of(RTCSdpType::Offer, sdp.to_string(), &sdp)?;
+        let description = made.to_session_description();
+        self.negotiation.last_offer = Some(made);
+        Ok(description)
     }
 
     /// Makes an answer to the peer's offer; it takes effect with
@@ -80,11 +79,10 @@ impl RTCPeerConnection {
             setup,
             &transport,
         );
-        self.negotiation.last_answer = Some(sdp.clone());
-        Ok(RTCSessionDescription {
-            sdp_type: RTCSdpType::Answer,
-            sdp,
-        })
+        let made = Description::of(RTCSdpType::Answer, sdp.to_string(), &sdp)?;
+        let description = made.to_session_description();
+        self.negotiation.last_answer = Some(made);
+        Ok(description)
     }
 
     /// Applies a description of ours. An empty text stands for the one made last.
@@ -104,21 +102,22 @@ impl RTCPeerConnection {
             return Ok(());
         }
         let made = match sdp_type {
-            RTCSdpType::Offer => self.negotiation.last_offer.clone(),
-            _ => self.negotiation.last_answer.clone(),
+            RTCSdpType::Offer => &self.negotiation.last_offer,
+            _ => &self.negotiation.last_answer,
         };
-        let made = made.ok_or(Error::InvalidModification(
+        let made = made.as_ref().ok_or(Error::InvalidModification(
             "no such description was made yet",
         ))?;
-        if !description.sdp.is_empty() && description.sdp != made {
+        if !description.sdp.is_empty() && description.sdp != made.text {
             return Err(Error::InvalidModification(
                 "the description is not the one that was made last",
             ));
         }
-        let description = Description::read(&RTCSessionDescription {
+        // An answer that was made may be applied as a provisional one.
+        let description = Description {
             sdp_type,
-            sdp: made,
-        })?;
+            ..made.clone()
+        };
         let data = description.data.clone();
         if sdp_type != RTCSdpType::Offer
             && let Some(remote) = self.pending_remote_data()
@@ -175,7 +174,7 @@ impl RTCPeerConnection {
             self.roll_back();
             return Ok(());
         }
-        let description = Description::read(&description)?;
+        let description = Description::read(description)?;
         self.jsep.check_remote_sections(&description)?;
         let is_offer = description.sdp_type == RTCSdpType::Offer;
         if let Some(remote) = &description.data {

@@ -285,6 +285,13 @@ impl Association {
         self.queue.buffered()
     }
 
+    /// True when every message that was given to [`send`](Self::send) has been acknowledged or
+    /// given up.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.queue.buffered() == 0 && self.outstanding.is_empty()
+    }
+
     /// Takes the oldest message over all streams.
     pub fn read(&mut self) -> Option<Message> {
         let stream = self.receiver.peek()?;
