@@ -10,7 +10,6 @@ use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
 use rtc::peer_connection::state::{RTCPeerConnectionState, RTCSignalingState};
-use rtc::sansio::Protocol;
 use rtc_tests::sim::{Link, Peer, Side, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,7 +118,7 @@ fn a_stream_that_is_used_again_at_once_gets_its_channel_on_a_bad_link() {
             let closing = if side == Side::A { id } else { theirs };
             sim.peer(side).connection.data_channel(closing).unwrap().close().unwrap();
             let closed = sim.run(60 * SECOND, |sim| {
-                let mut channel = sim.a.connection.data_channel(id).unwrap();
+                let channel = sim.a.connection.data_channel(id).unwrap();
                 channel.ready_state() == RTCDataChannelState::Closed
             });
             assert!(closed, "seed {seed}: channel {round} closes");

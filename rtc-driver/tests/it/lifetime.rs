@@ -56,6 +56,26 @@ fn closing_sends_first_what_was_given_to_send() {
 }
 
 #[test]
+fn closing_delivers_over_a_lossy_path() {
+    for every in [3, 4, 5, 7] {
+        let world = World::new();
+        world.run(async {
+            let (alice, bob) = world.pair();
+            let (here, there) = open(&alice, &bob).await;
+            world.net.lock().drop_every = Some(every);
+            for _ in 0..3 {
+                here.send(bytes(5_000)).await.unwrap();
+            }
+            alice.close().await.unwrap();
+            world.net.lock().drop_every = None;
+            for _ in 0..3 {
+                assert_eq!(there.recv().await.unwrap().unwrap().data, bytes(5_000));
+            }
+        });
+    }
+}
+
+#[test]
 fn closing_does_not_wait_for_ever() {
     let world = World::new();
     world.run(async {
