@@ -1,7 +1,6 @@
 //! How often two connected peers allocate per message. A test binary of its own, because the
 //! counting allocator is that of the whole process.
 #![expect(
-    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -33,7 +32,10 @@ fn a_message_costs_few_allocations() {
         pair.transfer(size, count);
         let each = (allocations() - before) as f64 / count as f64;
         println!("{size} bytes: {each:.3} allocations per message, both ends together");
-        assert!(each <= bound, "{each} allocations per message of {size} bytes, {bound} allowed");
+        assert!(
+            each <= bound,
+            "{each} allocations per message of {size} bytes, {bound} allowed"
+        );
     }
 }
 
@@ -54,11 +56,14 @@ impl Pair {
     fn connected() -> Self {
         let now = Instant::now();
         let mut peers = [5000, 5001].map(|port| {
-            let configuration =
-                RTCConfigurationBuilder::new().with_now(now).with_seed([port as u8; 32]).build();
+            let configuration = RTCConfigurationBuilder::new()
+                .with_now(now)
+                .with_seed([port as u8; 32])
+                .build();
             let mut peer = RTCPeerConnection::new(configuration).unwrap();
             let addr = SocketAddr::from(([10, 0, 0, 1], port));
-            peer.add_local_interface(addr, TransportProtocol::UDP).unwrap();
+            peer.add_local_interface(addr, TransportProtocol::UDP)
+                .unwrap();
             peer
         });
         let channel = peers[0].create_data_channel("count", None).unwrap().id();
@@ -80,7 +85,10 @@ impl Pair {
         // A message gets through once the channel is open.
         while pair.send(64).is_err() {
             pair.turn();
-            assert!(pair.now < now + Duration::from_secs(20), "the peers do not connect");
+            assert!(
+                pair.now < now + Duration::from_secs(20),
+                "the peers do not connect"
+            );
         }
         while pair.peers[1].poll_read().is_none() {
             pair.turn();
@@ -110,7 +118,9 @@ impl Pair {
         }
         self.arena.resize(size, 7);
         let data = self.arena.split();
-        let mut channel = self.peers[0].data_channel(self.channel).expect("the channel exists");
+        let mut channel = self.peers[0]
+            .data_channel(self.channel)
+            .expect("the channel exists");
         channel.send(data)
     }
 
@@ -136,7 +146,11 @@ impl Pair {
                 };
                 while !self.incoming.is_empty() {
                     let message = self.incoming.split_to(segment.min(self.incoming.len()));
-                    self.batch.push(TaggedBytesMut { now, transport, message });
+                    self.batch.push(TaggedBytesMut {
+                        now,
+                        transport,
+                        message,
+                    });
                 }
             }
             moved |= !self.batch.is_empty();
@@ -144,11 +158,18 @@ impl Pair {
             while self.peers[1 - from].poll_event().is_some() {}
         }
         if !moved {
-            let next = self.peers.iter_mut().filter_map(Protocol::poll_timeout).min();
+            let next = self
+                .peers
+                .iter_mut()
+                .filter_map(Protocol::poll_timeout)
+                .min();
             self.now = self.now.max(next.expect("something is waited for"));
         }
         for peer in &mut self.peers {
-            if peer.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+            if peer
+                .poll_timeout()
+                .is_some_and(|deadline| deadline <= self.now)
+            {
                 peer.handle_timeout(self.now).unwrap();
             }
         }
