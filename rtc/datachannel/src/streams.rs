@@ -276,9 +276,15 @@ mod tests {
         ids.set_role(Role::Server);
         channel.set_stream_id(ids.allocate().unwrap());
         channel.handle_connected();
-        assert_eq!((channel.take_stream_id(), channel.stream_id()), (None, Some(1)));
+        assert_eq!(
+            (channel.take_stream_id(), channel.stream_id()),
+            (None, Some(1))
+        );
         let mut agreed = Channel::negotiated(7, Parameters::default());
-        assert_eq!((agreed.take_stream_id(), agreed.stream_id()), (None, Some(7)));
+        assert_eq!(
+            (agreed.take_stream_id(), agreed.stream_id()),
+            (None, Some(7))
+        );
     }
 
     #[test]

@@ -373,7 +373,11 @@ impl RTCPeerConnection {
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.connection_state != RTCPeerConnectionState::Connected
-            || self.transport.sctp.as_ref().is_none_or(|sctp| sctp.is_flushed() || sctp.is_ended())
+            || self
+                .transport
+                .sctp
+                .as_ref()
+                .is_none_or(|sctp| sctp.is_flushed() || sctp.is_ended())
     }
 
     /// Takes a batch of datagrams, all that one receive call brought. Acknowledgements and events

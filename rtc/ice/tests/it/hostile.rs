@@ -91,7 +91,11 @@ fn a_copy_that_is_faster_than_the_check_does_not_shut_the_peer_out() {
     raw.read(&check);
     assert_eq!(raw.agent.stats().replayed, 0);
     let (_, answers) = raw.exchange();
-    assert!(answers.iter().any(|answer| answer.transport.peer_addr == addr(PEER)));
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer.transport.peer_addr == addr(PEER))
+    );
 }
 
 #[test]
