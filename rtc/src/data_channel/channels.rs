@@ -1,17 +1,14 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use rtc_datachannel::{
-    Channel, Incoming, Message, Parameters, PayloadProtocolId, PendingMessages, ReadyState,
-    Reliability, Role, StreamIds,
+    Channel, Incoming, Message, Parameters, PayloadProtocolId, PendingMessages, ReadyState, Role,
+    StreamIds,
 };
 use rtc_sctp::{Association, ResetOutcome, SendError, SendOptions};
 
-use super::{
-    RTCDataChannelId, RTCDataChannelInit, RTCDataChannelMessage, RTCDataChannelParameters,
-    RTCDataChannelState, SendMessageError,
-};
+use super::entry::Entry;
+use super::{RTCDataChannelId, RTCDataChannelInit, RTCDataChannelMessage, SendMessageError};
 use crate::Error;
 use crate::peer_connection::event::RTCDataChannelEvent;
 use crate::transport::Transport;
@@ -41,126 +38,6 @@ pub(crate) struct DataChannels {
     dirty: bool,
     pub(crate) opened: u32,
     pub(crate) closed: u32,
-}
-
-/// One channel with what W3C adds to it.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    channel: Channel,
-    incoming: bool,
-    /// Whether the open event was polled; messages wait for that.
-    announced: bool,
-    opened: bool,
-    closed: bool,
-    is_ready: bool,
-    /// The stream had another channel whose reset the association has yet to see confirmed; until
-    /// then nothing can be sent.
-    inherits_reset: bool,
-    discard: bool,
-    low_threshold: usize,
-    high_threshold: usize,
-    above_high: bool,
-    /// Messages taken out of the association before they were read: those that came before the
-    /// announcement or before the peer closed.
-    inbox: VecDeque<Message>,
-    pub(crate) messages_sent: u64,
-    pub(crate) bytes_sent: u64,
-    pub(crate) messages_received: u64,
-    pub(crate) bytes_received: u64,
-}
-
-impl Entry {
-    fn new(channel: Channel, incoming: bool) -> Self {
-        Self {
-            channel,
-            incoming,
-            announced: false,
-            opened: false,
-            closed: false,
-            is_ready: false,
-            inherits_reset: false,
-            discard: false,
-            low_threshold: 0,
-            high_threshold: usize::MAX,
-            above_high: false,
-            inbox: VecDeque::new(),
-            messages_sent: 0,
-            bytes_sent: 0,
-            messages_received: 0,
-            bytes_received: 0,
-        }
-    }
-
-    pub(crate) fn stream(&self) -> Option<u16> {
-        self.channel.stream_id()
-    }
-
-    pub(crate) fn state(&self) -> RTCDataChannelState {
-        match self.channel.state() {
-            ReadyState::Connecting => RTCDataChannelState::Connecting,
-            ReadyState::Open => RTCDataChannelState::Open,
-            ReadyState::Closing => RTCDataChannelState::Closing,
-            ReadyState::Closed => RTCDataChannelState::Closed,
-        }
-    }
-
-    pub(crate) fn is_incoming(&self) -> bool {
-        self.incoming
-    }
-
-    pub(crate) fn is_negotiated(&self) -> bool {
-        self.channel.is_negotiated()
-    }
-
-    /// Label, protocol and reliability.
-    pub(crate) fn described(&self) -> &Parameters {
-        self.channel.parameters()
-    }
-
-    pub(crate) fn low_threshold(&self) -> usize {
-        self.low_threshold
-    }
-
-    pub(crate) fn high_threshold(&self) -> usize {
-        self.high_threshold
-    }
-
-    pub(crate) fn parameters(&self) -> RTCDataChannelParameters {
-        let parameters = self.channel.parameters();
-        RTCDataChannelParameters {
-            label: parameters.label.clone(),
-            protocol: parameters.protocol.clone(),
-            ordered: parameters.ordered,
-            max_packet_life_time: parameters.max_packet_life_time(),
-            max_retransmits: parameters.max_retransmits(),
-            negotiated: self.channel.is_negotiated(),
-            priority: parameters.priority,
-        }
-    }
-
-    fn send_options(&self) -> SendOptions {
-        SendOptions {
-            unordered: !self.channel.sends_ordered(),
-            reliability: match self.channel.parameters().reliability {
-                Reliability::Reliable => rtc_sctp::Reliability::Reliable,
-                Reliability::MaxRetransmits(count) => {
-                    rtc_sctp::Reliability::MaxRetransmits(u16::try_from(count).unwrap_or(u16::MAX))
-                }
-                Reliability::MaxPacketLifeTime(milliseconds) => {
-                    rtc_sctp::Reliability::MaxLifetime(Duration::from_millis(milliseconds.into()))
-                }
-            },
-        }
-    }
-
-    fn received(&mut self, message: Message) -> RTCDataChannelMessage {
-        self.messages_received += 1;
-        self.bytes_received += message.data.len() as u64;
-        RTCDataChannelMessage {
-            is_string: message.is_string,
-            data: message.data,
-        }
-    }
 }
 
 impl DataChannels {
@@ -619,6 +496,7 @@ impl DataChannels {
         };
         entry.channel.handle_incoming_reset();
         Self::push_ready(&mut self.ready, entry, id);
+        self.finish_closed(id);
     }
 
     fn on_outgoing_reset(&mut self, stream: u16, outcome: ResetOutcome) {
@@ -639,6 +517,8 @@ impl DataChannels {
             // The peer cannot or will not: the channel ends here, its id stays taken.
             _ => entry.channel.handle_disconnected(),
         }
+        // At once: the next channel on the stream may have been announced already.
+        self.finish_closed(id);
     }
 
     fn fail(&mut self, id: RTCDataChannelId) {

@@ -1,11 +1,12 @@
 //! Data channels (webrtc-pc section 6).
 
 mod channels;
+mod entry;
 
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use self::channels::DataChannels;
-use self::channels::Entry;
+use self::entry::Entry;
 use crate::Error;
 use crate::peer_connection::RTCPeerConnection;
 use crate::peer_connection::state::states;

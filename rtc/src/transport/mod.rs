@@ -423,6 +423,7 @@ fn association(
     // ICE decides whether the peer is there.
     config.max_retransmits = None;
     config.max_init_retransmits = None;
+    config.heartbeat_interval = None;
     Association::new(config, now, rng.fork())
 }
 

@@ -10,6 +10,7 @@ pub mod ours;
 pub mod jobs;
 mod pair;
 pub mod report;
+pub mod sockets;
 pub mod str0m;
 pub mod webrtc_rs;
 

@@ -64,6 +64,13 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Notes figures that were measured elsewhere.
+    pub fn note(&mut self, job: &str, unit: &'static str, stacks: Vec<(&'static str, Vec<f64>)>) {
+        let row = Row { job: job.to_owned(), unit, stacks };
+        eprintln!("{}", row.line());
+        self.rows.push(row);
+    }
+
     /// The table in Markdown.
     pub fn table(&self) -> String {
         let names: Vec<_> = self.rows.first().map_or_else(Vec::new, |row| {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use peers_bench::report::Report;
-use peers_bench::{each_stack, jobs};
+use peers_bench::report::{Report, median};
+use peers_bench::{each_stack, jobs, sockets};
 
 #[derive(Parser)]
 struct Options {
@@ -29,13 +29,13 @@ fn main() -> std::io::Result<()> {
     report.measure(
         "bulk, 16 KiB messages",
         "MB/CPU-s",
-        each_stack!(|C, share| jobs::bulk::<C>(64 * share)),
+        each_stack!(|C, share| jobs::bulk::<C>(32 * share * share)),
     );
-    for window in [64, 512, 4096] {
+    for window in [64, 4096] {
         report.measure(
             &format!("64-byte messages, {window} on the way"),
             "M/CPU-s",
-            each_stack!(|C, share| jobs::small::<C>(10_000 * share, window)),
+            each_stack!(|C, share| jobs::small::<C>(5_000 * share * share * share, window)),
         );
     }
     report.measure(
@@ -52,6 +52,14 @@ fn main() -> std::io::Result<()> {
         "making two certificates",
         "ms CPU",
         each_stack!(|C, _share| jobs::certificates::<C>(200)),
+    );
+    report.measure(
+        "set-up over loopback UDP, core alone",
+        "ms",
+        each_stack!(|C, _share| {
+            let samples: Vec<_> = (0..50).map(|_| sockets::setup::<C>()).collect();
+            median(&samples)
+        }),
     );
     report.finish(options.json.as_deref())
 }
