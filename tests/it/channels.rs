@@ -150,21 +150,6 @@ fn a_stream_that_is_used_again_at_once_gets_its_channel_on_a_bad_link() {
             let came = sim.run(60 * SECOND, |sim| {
                 sim.b.open_channels().len() > opened && sim.b.messages.len() > received
             });
-                for (n, p) in [("a", &mut sim.a), ("b", &mut sim.b)] {
-                    for id in 0..20 {
-                        if let Some(c) = p.connection.data_channel(id) {
-                            eprintln!(
-                                "{n} {id} {} {:?} {:?} buffered {}",
-                                c.label(),
-                                c.stream_id(),
-                                c.ready_state(),
-                                c.buffered_amount()
-                            );
-                        }
-                    }
-                    eprintln!("{:?}", channel_events(p));
-                }
-            }
             assert!(came, "seed {seed}: channel {round} is announced");
             let theirs = *sim.b.open_channels().last().unwrap();
             assert_eq!(label_of(&mut sim.b, theirs), label, "seed {seed}");

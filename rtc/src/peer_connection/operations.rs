@@ -198,6 +198,10 @@ impl RTCPeerConnection {
                 IceRole::Controlled
             });
         }
+        if is_offer {
+            // What was made for an earlier offer does not answer this one.
+            self.negotiation.last_answer = None;
+        }
         let applied = self.jsep.apply(Side::Remote, description);
         self.after_description(before, applied)
     }
