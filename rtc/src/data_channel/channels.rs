@@ -508,7 +508,9 @@ impl DataChannels {
             return;
         };
         if std::mem::take(&mut entry.inherits_reset) {
-            // It was the reset of the channel before.
+            // It was the reset of the channel before. Who was told that there is no room waits for this.
+            self.events
+                .push_back(RTCDataChannelEvent::OnBufferedAmountLow(id));
             self.set_ready(id);
             return;
         }

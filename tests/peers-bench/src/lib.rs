@@ -6,8 +6,8 @@
 //! system's allocator, `peers-alloc` allocations and memory with a counting one, `peers-udp` real
 //! sockets.
 
-pub mod ours;
 pub mod jobs;
+pub mod ours;
 mod pair;
 pub mod report;
 pub mod sockets;

@@ -52,9 +52,14 @@ impl Connection for Ours {
     type Datagram = BytesMut;
 
     fn certificate() -> Certificate {
-        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+        let unix_time = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("a clock");
         let mut seed = [0; 32];
-        default_provider().random.fill(&mut seed).expect("randomness");
+        default_provider()
+            .random
+            .fill(&mut seed)
+            .expect("randomness");
         let params = CertificateParams::new(unix_time);
         Certificate::generate(default_provider(), &params, &mut Rng::from_seed(seed))
             .expect("a certificate")
@@ -66,28 +71,50 @@ impl Connection for Ours {
             configuration = configuration.with_certificates(vec![certificate.clone()]);
         }
         let mut connection = RTCPeerConnection::new(configuration.build()).expect("a connection");
-        connection.add_local_interface(local, TransportProtocol::UDP).expect("the address is taken");
-        Self { connection, local, channel: None }
+        connection
+            .add_local_interface(local, TransportProtocol::UDP)
+            .expect("the address is taken");
+        Self {
+            connection,
+            local,
+            channel: None,
+        }
     }
 
     fn offer(&mut self, _now: Instant) -> String {
-        self.connection.create_data_channel("bench", None).expect("a channel");
+        self.connection
+            .create_data_channel("bench", None)
+            .expect("a channel");
         let offer = self.connection.create_offer(None).expect("an offer");
-        self.connection.set_local_description(offer).expect("the offer is set");
-        self.connection.local_description().expect("the offer is set").sdp
+        self.connection
+            .set_local_description(offer)
+            .expect("the offer is set");
+        self.connection
+            .local_description()
+            .expect("the offer is set")
+            .sdp
     }
 
     fn answer(&mut self, _now: Instant, offer: &str) -> String {
         let offer = RTCSessionDescription::offer(offer.to_owned()).expect("the offer parses");
-        self.connection.set_remote_description(offer).expect("the offer is accepted");
+        self.connection
+            .set_remote_description(offer)
+            .expect("the offer is accepted");
         let answer = self.connection.create_answer(None).expect("an answer");
-        self.connection.set_local_description(answer).expect("the answer is set");
-        self.connection.local_description().expect("the answer is set").sdp
+        self.connection
+            .set_local_description(answer)
+            .expect("the answer is set");
+        self.connection
+            .local_description()
+            .expect("the answer is set")
+            .sdp
     }
 
     fn accept(&mut self, _now: Instant, answer: &str) {
         let answer = RTCSessionDescription::answer(answer.to_owned()).expect("the answer parses");
-        self.connection.set_remote_description(answer).expect("the answer is accepted");
+        self.connection
+            .set_remote_description(answer)
+            .expect("the answer is accepted");
     }
 
     fn is_open(&self) -> bool {
@@ -96,7 +123,10 @@ impl Connection for Ours {
 
     fn send(&mut self, _now: Instant, payload: &[u8]) -> bool {
         let id = self.channel.expect("the channel is open");
-        let mut channel = self.connection.data_channel(id).expect("the channel exists");
+        let mut channel = self
+            .connection
+            .data_channel(id)
+            .expect("the channel exists");
         match channel.send(BytesMut::from(payload)) {
             Ok(()) => true,
             Err(ours::Error::BufferFull) => false,
@@ -105,22 +135,26 @@ impl Connection for Ours {
     }
 
     fn transmit(&mut self, now: Instant, wire: &mut Vec<BytesMut>) {
-        BUFFERS.with_borrow_mut(|Buffers { outgoing, incoming, .. }| {
-            loop {
-                outgoing.clear();
-                let transmit = self.connection.poll_transmit(now, MAX_DATAGRAMS, outgoing);
-                let Some(transmit) = transmit else { break };
-                // A receive call brings such a batch in one buffer, which is cut into datagrams.
-                if incoming.capacity() < transmit.size {
-                    incoming.reserve(RECEIVE_BUFFER.max(transmit.size));
+        BUFFERS.with_borrow_mut(
+            |Buffers {
+                 outgoing, incoming, ..
+             }| {
+                loop {
+                    outgoing.clear();
+                    let transmit = self.connection.poll_transmit(now, MAX_DATAGRAMS, outgoing);
+                    let Some(transmit) = transmit else { break };
+                    // A receive call brings such a batch in one buffer, which is cut into datagrams.
+                    if incoming.capacity() < transmit.size {
+                        incoming.reserve(RECEIVE_BUFFER.max(transmit.size));
+                    }
+                    incoming.extend_from_slice(outgoing);
+                    let segment = transmit.segment_size.unwrap_or(transmit.size);
+                    while !incoming.is_empty() {
+                        wire.push(incoming.split_to(segment.min(incoming.len())));
+                    }
                 }
-                incoming.extend_from_slice(outgoing);
-                let segment = transmit.segment_size.unwrap_or(transmit.size);
-                while !incoming.is_empty() {
-                    wire.push(incoming.split_to(segment.min(incoming.len())));
-                }
-            }
-        });
+            },
+        );
         self.events();
     }
 
@@ -132,7 +166,11 @@ impl Connection for Ours {
             ecn: None,
         };
         BUFFERS.with_borrow_mut(|Buffers { batch, .. }| {
-            batch.extend(wire.drain(..).map(|message| TaggedBytesMut { now, transport, message }));
+            batch.extend(wire.drain(..).map(|message| TaggedBytesMut {
+                now,
+                transport,
+                message,
+            }));
             self.connection.handle_read_batch(batch);
         });
         self.events();

@@ -85,7 +85,10 @@ impl<C: Connection> Pair<C> {
 
     /// Jumps to the next timer.
     pub fn wait(&mut self) {
-        let next = [self.a.timeout(), self.b.timeout()].into_iter().flatten().min();
+        let next = [self.a.timeout(), self.b.timeout()]
+            .into_iter()
+            .flatten()
+            .min();
         let limit = self.now + Duration::from_millis(100);
         self.now = next.map_or(limit, |next| next.clamp(self.now, limit));
         self.fire();
@@ -130,7 +133,12 @@ impl<C: Connection> Pair<C> {
                 C::NAME
             );
         }
-        assert_eq!(received.bytes, count * payload.len() as u64, "{}: bytes arrived", C::NAME);
+        assert_eq!(
+            received.bytes,
+            count * payload.len() as u64,
+            "{}: bytes arrived",
+            C::NAME
+        );
         received
     }
 

@@ -44,7 +44,12 @@ pub type Runner<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
 impl Report {
     /// A report over `rounds` turns of the jobs and stacks whose names contain `job` and `stack`.
     pub fn new(rounds: usize, job: &str, stack: &str) -> Self {
-        Self { rounds, job: job.to_owned(), stack: stack.to_owned(), rows: Vec::new() }
+        Self {
+            rounds,
+            job: job.to_owned(),
+            stack: stack.to_owned(),
+            rows: Vec::new(),
+        }
     }
 
     /// Runs the stacks by turns and notes each one's figures.
@@ -59,14 +64,22 @@ impl Report {
                 samples.push(run());
             }
         }
-        let row = Row { job: job.to_owned(), unit, stacks: results };
+        let row = Row {
+            job: job.to_owned(),
+            unit,
+            stacks: results,
+        };
         eprintln!("{}", row.line());
         self.rows.push(row);
     }
 
     /// Notes figures that were measured elsewhere.
     pub fn note(&mut self, job: &str, unit: &'static str, stacks: Vec<(&'static str, Vec<f64>)>) {
-        let row = Row { job: job.to_owned(), unit, stacks };
+        let row = Row {
+            job: job.to_owned(),
+            unit,
+            stacks,
+        };
         eprintln!("{}", row.line());
         self.rows.push(row);
     }
@@ -114,8 +127,11 @@ impl Report {
 
 impl Row {
     fn line(&self) -> String {
-        let cells: Vec<_> =
-            self.stacks.iter().map(|(_, samples)| figure(median(samples))).collect();
+        let cells: Vec<_> = self
+            .stacks
+            .iter()
+            .map(|(_, samples)| figure(median(samples)))
+            .collect();
         format!("| {} | {} | {} |", self.job, self.unit, cells.join(" | "))
     }
 }

@@ -25,8 +25,18 @@ pub fn setup<C: Connection>() -> f64 {
     while !peers.iter().all(C::is_open) {
         for side in [0, 1] {
             let now = Instant::now();
-            turn(&mut peers[side], &sockets[side], addrs[1 - side], now, &mut wire);
-            assert!(start.elapsed().as_secs() < 20, "{} does not connect", C::NAME);
+            turn(
+                &mut peers[side],
+                &sockets[side],
+                addrs[1 - side],
+                now,
+                &mut wire,
+            );
+            assert!(
+                start.elapsed().as_secs() < 20,
+                "{} does not connect",
+                C::NAME
+            );
         }
     }
     start.elapsed().as_secs_f64() * 1e3
@@ -56,12 +66,16 @@ fn turn<C: Connection>(
     }
     peer.transmit(now, wire);
     for datagram in wire.drain(..) {
-        socket.send_to(datagram.as_ref(), to).expect("the datagram is sent");
+        socket
+            .send_to(datagram.as_ref(), to)
+            .expect("the datagram is sent");
     }
 }
 
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.set_nonblocking(true).expect("a socket that does not block");
+    socket
+        .set_nonblocking(true)
+        .expect("a socket that does not block");
     socket
 }

@@ -83,7 +83,11 @@ impl Connection for Str0m {
 
     fn answer(&mut self, _now: Instant, offer: &str) -> String {
         let offer = SdpOffer::from_sdp_string(offer).expect("the offer parses");
-        let answer = self.rtc.sdp_api().accept_offer(offer).expect("the offer is accepted");
+        let answer = self
+            .rtc
+            .sdp_api()
+            .accept_offer(offer)
+            .expect("the offer is accepted");
         self.drain();
         answer.to_sdp_string()
     }
@@ -91,7 +95,10 @@ impl Connection for Str0m {
     fn accept(&mut self, _now: Instant, answer: &str) {
         let answer = SdpAnswer::from_sdp_string(answer).expect("the answer parses");
         let pending = self.pending.take().expect("an offer was made");
-        self.rtc.sdp_api().accept_answer(pending, answer).expect("the answer is accepted");
+        self.rtc
+            .sdp_api()
+            .accept_answer(pending, answer)
+            .expect("the answer is accepted");
         self.drain();
     }
 
@@ -101,8 +108,12 @@ impl Connection for Str0m {
 
     fn send(&mut self, _now: Instant, payload: &[u8]) -> bool {
         let id = self.channel.expect("the channel is open");
-        let Some(mut channel) = self.rtc.channel(id) else { return false };
-        let taken = channel.write(true, payload).expect("str0m takes the message");
+        let Some(mut channel) = self.rtc.channel(id) else {
+            return false;
+        };
+        let taken = channel
+            .write(true, payload)
+            .expect("str0m takes the message");
         self.drain();
         taken
     }
@@ -113,14 +124,18 @@ impl Connection for Str0m {
 
     fn receive(&mut self, now: Instant, from: SocketAddr, wire: &mut Vec<Vec<u8>>) {
         for datagram in wire.drain(..) {
-            let Ok(contents) = datagram.as_slice().try_into() else { continue };
+            let Ok(contents) = datagram.as_slice().try_into() else {
+                continue;
+            };
             let receive = Receive {
                 proto: Protocol::Udp,
                 source: from,
                 destination: self.local,
                 contents,
             };
-            self.rtc.handle_input(Input::Receive(now, receive)).expect("str0m takes a datagram");
+            self.rtc
+                .handle_input(Input::Receive(now, receive))
+                .expect("str0m takes a datagram");
             self.drain();
         }
     }
@@ -138,7 +153,9 @@ impl Connection for Str0m {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.rtc.handle_input(Input::Timeout(now)).expect("str0m takes time");
+        self.rtc
+            .handle_input(Input::Timeout(now))
+            .expect("str0m takes time");
         self.drain();
     }
 }

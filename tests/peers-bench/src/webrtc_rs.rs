@@ -69,31 +69,51 @@ impl Connection for WebrtcRs {
             ..Default::default()
         };
         let candidate = candidate.new_candidate_host().expect("a candidate");
-        let candidate = RTCIceCandidate::from(&candidate).to_json().expect("a candidate");
-        connection.add_local_candidate(candidate).expect("the candidate is taken");
+        let candidate = RTCIceCandidate::from(&candidate)
+            .to_json()
+            .expect("a candidate");
+        connection
+            .add_local_candidate(candidate)
+            .expect("the candidate is taken");
         // The empty candidate ends gathering.
-        connection.add_local_candidate(RTCIceCandidateInit::default()).expect("gathering ends");
-        Self { connection, local, channel: None }
+        connection
+            .add_local_candidate(RTCIceCandidateInit::default())
+            .expect("gathering ends");
+        Self {
+            connection,
+            local,
+            channel: None,
+        }
     }
 
     fn offer(&mut self, now: Instant) -> String {
-        self.connection.create_data_channel("bench", None).expect("a channel");
+        self.connection
+            .create_data_channel("bench", None)
+            .expect("a channel");
         let offer = self.connection.create_offer(None).expect("an offer");
-        self.connection.set_local_description(now, offer.clone()).expect("the offer is set");
+        self.connection
+            .set_local_description(now, offer.clone())
+            .expect("the offer is set");
         offer.sdp
     }
 
     fn answer(&mut self, now: Instant, offer: &str) -> String {
         let offer = RTCSessionDescription::offer(offer.to_owned()).expect("the offer parses");
-        self.connection.set_remote_description(now, offer).expect("the offer is accepted");
+        self.connection
+            .set_remote_description(now, offer)
+            .expect("the offer is accepted");
         let answer = self.connection.create_answer(None).expect("an answer");
-        self.connection.set_local_description(now, answer.clone()).expect("the answer is set");
+        self.connection
+            .set_local_description(now, answer.clone())
+            .expect("the answer is set");
         answer.sdp
     }
 
     fn accept(&mut self, now: Instant, answer: &str) {
         let answer = RTCSessionDescription::answer(answer.to_owned()).expect("the answer parses");
-        self.connection.set_remote_description(now, answer).expect("the answer is accepted");
+        self.connection
+            .set_remote_description(now, answer)
+            .expect("the answer is accepted");
     }
 
     fn is_open(&self) -> bool {
@@ -102,8 +122,13 @@ impl Connection for WebrtcRs {
 
     fn send(&mut self, now: Instant, payload: &[u8]) -> bool {
         let id = self.channel.expect("the channel is open");
-        let mut channel = self.connection.data_channel(id).expect("the channel exists");
-        channel.send(now, BytesMut::from(payload)).expect("the message is taken");
+        let mut channel = self
+            .connection
+            .data_channel(id)
+            .expect("the channel exists");
+        channel
+            .send(now, BytesMut::from(payload))
+            .expect("the message is taken");
         true
     }
 
@@ -123,7 +148,11 @@ impl Connection for WebrtcRs {
                 transport_protocol: TransportProtocol::UDP,
             };
             self.connection
-                .handle_read(TaggedBytesMut { now, transport, message })
+                .handle_read(TaggedBytesMut {
+                    now,
+                    transport,
+                    message,
+                })
                 .expect("the datagram is taken");
         }
         self.events();

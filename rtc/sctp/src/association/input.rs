@@ -460,6 +460,7 @@ impl Association {
             self.arm(Timer::Retransmit, self.rto.current());
         }
         self.plan_forward(acked.advanced);
+        self.finish_drained();
     }
 
     /// Everything up to `cumulative` came, says a SHUTDOWN.

@@ -2,8 +2,9 @@
 //!
 //! Our direction of a stream is reset by a request that goes out once everything queued on it was
 //! sent; the peer's by a request of its own. An id is free again when both have happened. One
-//! request of ours is out at a time. The answer "in progress" is not final: the peer still misses
-//! TSNs from before the request. Stacks differ in whether the repeated request keeps its number,
+//! request of ours is out at a time. It waits as well until no FORWARD-TSN can name the stream any
+//! more: one that is overtaken by the reset would skip messages from after it. The answer "in
+//! progress" is not final: the peer still misses TSNs from before the request. Stacks differ in whether the repeated request keeps its number,
 //! so we ask once more with the same number and then with new ones, and take either from the peer.
 
 use std::collections::BTreeSet;
@@ -118,11 +119,12 @@ impl Association {
 
     fn request_drained(&mut self) {
         let open = self.outstanding.open_stream();
+        let outstanding = &self.outstanding;
         let queue = &mut self.queue;
         self.reset
             .waiting
             .extend(self.reset.draining.extract_if(.., |&mut id| {
-                let drained = open != Some(id) && queue.is_drained(id);
+                let drained = open != Some(id) && queue.is_drained(id) && !outstanding.may_skip(id);
                 if drained {
                     queue.set_phase(id, Phase::Requested);
                 }

@@ -21,6 +21,8 @@ pub(crate) struct Outstanding {
     /// Number of the first message in `messages`.
     first_message: u32,
     messages: VecDeque<InFlight>,
+    /// How many of them are ordered and may be given up.
+    skippable: usize,
     /// Bytes already sent of the last message, while that is not whole.
     open: Option<usize>,
     /// Chunk bytes in the network, headers and padding included.
@@ -77,6 +79,13 @@ struct InFlight {
     lifetime: Lifetime,
 }
 
+impl InFlight {
+    #[inline]
+    fn is_skippable(&self) -> bool {
+        !self.unordered && (self.max_retransmits.is_some() || self.lifetime.is_limited())
+    }
+}
+
 /// What a SACK did.
 #[derive(Debug, Default)]
 pub(crate) struct Acked {
@@ -109,6 +118,7 @@ impl Outstanding {
             chunks: VecDeque::new(),
             first_message: 0,
             messages: VecDeque::new(),
+            skippable: 0,
             open: None,
             flight: 0,
             lost: 0,
@@ -172,7 +182,7 @@ impl Outstanding {
             lifetime,
         } = message;
         let ssn = if unordered { 0 } else { ssn };
-        self.messages.push_back(InFlight {
+        let message = InFlight {
             payload,
             ppid,
             stream,
@@ -181,7 +191,9 @@ impl Outstanding {
             abandoned: false,
             max_retransmits,
             lifetime,
-        });
+        };
+        self.skippable += usize::from(message.is_skippable());
+        self.messages.push_back(message);
         self.open = Some(0);
     }
 
@@ -303,7 +315,8 @@ impl Outstanding {
             // Nothing of it was sent: nobody will miss it.
             self.given_up.push((message.stream, message.payload.len()));
             self.abandoned_messages += 1;
-            self.messages.pop_back();
+            let dropped = self.messages.pop_back();
+            self.skippable -= usize::from(dropped.is_some_and(|it| it.is_skippable()));
             self.open = None;
         } else if self.can_abandon {
             self.abandon(
@@ -414,6 +427,17 @@ impl Outstanding {
         Some((point?, streams))
     }
 
+    /// Whether a FORWARD-TSN may name the stream, now or later: an ordered message of it is not
+    /// acknowledged and may be given up.
+    pub(crate) fn may_skip(&self, stream: u16) -> bool {
+        self.can_abandon
+            && self.skippable > 0
+            && self
+                .messages
+                .iter()
+                .any(|message| message.stream == stream && message.is_skippable())
+    }
+
     /// True when the peer is to be told to skip something.
     #[inline]
     pub(crate) fn needs_forward(&self) -> bool {
@@ -448,6 +472,11 @@ impl Outstanding {
         };
         assert_eq!(self.lost, count(State::Lost));
         assert_eq!(self.abandoned, count(State::Abandoned));
+        let skippable = self
+            .messages
+            .iter()
+            .filter(|message| message.is_skippable());
+        assert_eq!(self.skippable, skippable.count());
         let flying = self
             .chunks
             .iter()
@@ -490,7 +519,8 @@ impl Outstanding {
             Some(chunk) => chunk.message.wrapping_sub(self.first_message) as usize,
             None => self.messages.len() - usize::from(self.open.is_some()),
         };
-        self.messages.drain(..keep.min(self.messages.len()));
+        let released = self.messages.drain(..keep.min(self.messages.len()));
+        self.skippable -= released.filter(InFlight::is_skippable).count();
         self.first_message = self.first_message.wrapping_add(keep as u32);
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Lifetime {
 }
 
 impl Lifetime {
-    fn is_limited(self) -> bool {
+    pub(crate) fn is_limited(self) -> bool {
         !matches!(self, Self::Unlimited)
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::wire::{Chunk, ReconfigParameter, kind, reset_result};
-use crate::{ResetOutcome, SendError};
+use crate::{Reliability, ResetOutcome, SendError};
 
 fn done(stream: u16) -> Event {
     Event::OutgoingReset {
@@ -98,6 +98,63 @@ fn ids_are_used_again_over_bad_links() {
                     .map(|m| number_of(m))
                     .collect();
                 assert!(got.into_iter().eq(round * 10..round * 10 + 4));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_given_up_before_a_reset_skips_nothing_after_it() {
+    for seed in 0..200 {
+        let link = Link {
+            loss: 150,
+            duplicate: 50,
+            delay: 5 * MS,
+            jitter: 60 * MS,
+        };
+        let mut sim = Sim::new(seed, link);
+        sim.connect();
+        for round in 0..6 {
+            let options = SendOptions {
+                reliability: if round % 2 == 0 {
+                    Reliability::MaxRetransmits(0)
+                } else {
+                    Reliability::Reliable
+                },
+                ..SendOptions::default()
+            };
+            for number in 0..4 {
+                let message = numbered(round * 10 + number, 40);
+                sim.ends[0].send(6, 0, message, options).unwrap();
+            }
+            for end in &mut sim.ends {
+                end.reset_stream(6);
+            }
+            // Another stream keeps losing messages that are skipped.
+            let other = SendOptions {
+                unordered: true,
+                reliability: Reliability::MaxRetransmits(0),
+            };
+            let limit = sim.now + 300 * 1000 * MS;
+            while !sim
+                .events
+                .iter()
+                .all(|e| e.contains(&reset(6)) && e.contains(&done(6)))
+            {
+                sim.ends[0].send(7, 0, numbered(0, 40), other).unwrap();
+                sim.run(15 * MS);
+                assert!(sim.now < limit, "the resets are done");
+            }
+            sim.events.iter_mut().for_each(Vec::clear);
+            let got: Vec<_> = std::mem::take(&mut sim.messages[1])
+                .iter()
+                .filter(|message| message.stream == 6)
+                .map(|message| number_of(&message.payload))
+                .collect();
+            if round % 2 == 1 {
+                assert!(got.into_iter().eq(round * 10..round * 10 + 4), "{round}");
+            } else {
+                assert!(got.is_sorted());
             }
         }
     }

@@ -35,7 +35,7 @@ fn main() -> std::io::Result<()> {
         report.measure(
             &format!("64-byte messages, {window} on the way"),
             "M/CPU-s",
-            each_stack!(|C, share| jobs::small::<C>(5_000 * share * share * share, window)),
+            each_stack!(|C, share| jobs::small::<C>(10_000 * share * share * share, window)),
         );
     }
     report.measure(

@@ -58,12 +58,10 @@ fn main() -> std::io::Result<()> {
         builder.enable_all().build().expect("a runtime")
     };
     let mut report = Report::new(options.rounds, &options.job, &options.stack);
-    let ours = || {
-        runtime().block_on(async { tokio::spawn(ours_bulk(1024)).await.expect("no panic") })
-    };
-    let webrtc_rs = || {
-        runtime().block_on(async { tokio::spawn(webrtc_rs_bulk(256)).await.expect("no panic") })
-    };
+    let ours =
+        || runtime().block_on(async { tokio::spawn(ours_bulk(1024)).await.expect("no panic") });
+    let webrtc_rs =
+        || runtime().block_on(async { tokio::spawn(webrtc_rs_bulk(256)).await.expect("no panic") });
     let bulk: Vec<Runner<'_>> = vec![
         ("ours", Box::new(|| ours().0)),
         ("webrtc-rs", Box::new(|| webrtc_rs().0)),
@@ -112,7 +110,10 @@ fn main() -> std::io::Result<()> {
 
 /// CPU-seconds of the process per gigabyte (10^9), and megabytes per second of wall-clock time.
 fn figures(bytes: usize, cpu: Duration, wall: Duration) -> (f64, f64) {
-    (cpu.as_secs_f64() * 1e9 / bytes as f64, bytes as f64 / 1e6 / wall.as_secs_f64())
+    (
+        cpu.as_secs_f64() * 1e9 / bytes as f64,
+        bytes as f64 / 1e6 / wall.as_secs_f64(),
+    )
 }
 
 struct OursPeers {
@@ -131,14 +132,22 @@ async fn ours_peers() -> OursPeers {
     let sender = a.create_data_channel("bench", None).expect("a channel");
     a.set_local_description(None).expect("an offer");
     let offer = a.gathering_complete().await.expect("an offer");
-    b.set_remote_description(offer).expect("the offer is accepted");
+    b.set_remote_description(offer)
+        .expect("the offer is accepted");
+    let start = Instant::now();
     b.set_local_description(None).expect("an answer");
     let answer = b.gathering_complete().await.expect("an answer");
-    let start = Instant::now();
-    a.set_remote_description(answer).expect("the answer is accepted");
+    a.set_remote_description(answer)
+        .expect("the answer is accepted");
     sender.opened().await.expect("the channel opens");
     let receiver = b.data_channels().next().await.expect("a channel");
-    OursPeers { sender, receiver, _peers: [a, b], setup: start.elapsed() }
+    receiver.opened().await.expect("the channel opens");
+    OursPeers {
+        sender,
+        receiver,
+        _peers: [a, b],
+        setup: start.elapsed(),
+    }
 }
 
 async fn ours_bulk(mebibytes: usize) -> (f64, f64) {
@@ -149,12 +158,20 @@ async fn ours_bulk(mebibytes: usize) -> (f64, f64) {
     let sending = tokio::spawn(async move {
         let payload = vec![0xa5; LARGE];
         for _ in 0..bytes / LARGE {
-            sender.send(BytesMut::from(&payload[..])).await.expect("the message is taken");
+            sender
+                .send(BytesMut::from(&payload[..]))
+                .await
+                .expect("the message is taken");
         }
     });
     let mut received = 0;
     while received < bytes {
-        let message = peers.receiver.recv().await.expect("the channel is open").expect("a message");
+        let message = peers
+            .receiver
+            .recv()
+            .await
+            .expect("the channel is open")
+            .expect("a message");
         received += message.data.len();
     }
     let figures = figures(bytes, cpu.elapsed(), wall.elapsed());
@@ -208,22 +225,39 @@ async fn webrtc_rs_peers() -> WebrtcRsPeers {
     let (channels, mut incoming) = mpsc::unbounded_channel();
     let (a, mut gathering_a) = peer(channels.clone()).await;
     let (b, mut gathering_b) = peer(channels).await;
-    let sender = a.create_data_channel("bench", None).await.expect("a channel");
+    let sender = a
+        .create_data_channel("bench", None)
+        .await
+        .expect("a channel");
     let offer = a.create_offer(None).await.expect("an offer");
-    a.set_local_description(offer).await.expect("the offer is set");
+    a.set_local_description(offer)
+        .await
+        .expect("the offer is set");
     gathering_a.recv().await.expect("gathered");
     let offer = a.local_description().await.expect("an offer");
-    b.set_remote_description(offer).await.expect("the offer is accepted");
+    b.set_remote_description(offer)
+        .await
+        .expect("the offer is accepted");
     let answer = b.create_answer(None).await.expect("an answer");
-    b.set_local_description(answer).await.expect("the answer is set");
+    let start = Instant::now();
+    b.set_local_description(answer)
+        .await
+        .expect("the answer is set");
     gathering_b.recv().await.expect("gathered");
     let answer = b.local_description().await.expect("an answer");
-    let start = Instant::now();
-    a.set_remote_description(answer).await.expect("the answer is accepted");
+    a.set_remote_description(answer)
+        .await
+        .expect("the answer is accepted");
     open(&sender).await;
     let receiver = incoming.recv().await.expect("a channel");
     open(&receiver).await;
-    WebrtcRsPeers { sender, receiver, a, b, setup: start.elapsed() }
+    WebrtcRsPeers {
+        sender,
+        receiver,
+        a,
+        b,
+        setup: start.elapsed(),
+    }
 }
 
 async fn open(channel: &Arc<dyn DataChannel>) {
@@ -243,7 +277,10 @@ async fn webrtc_rs_bulk(mebibytes: usize) -> (f64, f64) {
     let sending = tokio::spawn(async move {
         let payload = vec![0xa5; LARGE];
         for _ in 0..bytes / LARGE {
-            sender.send(BytesMut::from(&payload[..])).await.expect("the message is taken");
+            sender
+                .send(BytesMut::from(&payload[..]))
+                .await
+                .expect("the message is taken");
         }
     });
     let mut received = 0;
@@ -274,8 +311,13 @@ fn str0m_bulk(mebibytes: usize) -> (f64, f64) {
     let mut change = a.sdp_api();
     change.add_channel("bench".to_owned());
     let (offer, pending): (_, SdpPendingOffer) = change.apply().expect("an offer");
-    let answer = b.sdp_api().accept_offer(offer).expect("the offer is accepted");
-    a.sdp_api().accept_answer(pending, answer).expect("the answer is accepted");
+    let answer = b
+        .sdp_api()
+        .accept_offer(offer)
+        .expect("the offer is accepted");
+    a.sdp_api()
+        .accept_answer(pending, answer)
+        .expect("the answer is accepted");
     let done = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&done);
     let (cpu, wall) = (ProcessTime::now(), Instant::now());
@@ -290,12 +332,7 @@ fn str0m_bulk(mebibytes: usize) -> (f64, f64) {
 }
 
 /// The loop of the documentation, which sends what the channel takes before it waits.
-fn str0m_loop(
-    mut rtc: Rtc,
-    socket: &UdpSocket,
-    mut to_send: usize,
-    done: impl Fn(usize) -> bool,
-) {
+fn str0m_loop(mut rtc: Rtc, socket: &UdpSocket, mut to_send: usize, done: impl Fn(usize) -> bool) {
     let payload = vec![0xa5; LARGE];
     let mut buffer = vec![0; 2000];
     let local = socket.local_addr().expect("an address");
@@ -306,7 +343,9 @@ fn str0m_loop(
             match rtc.poll_output().expect("str0m polls") {
                 Output::Timeout(at) => break at,
                 Output::Transmit(transmit) => {
-                    socket.send_to(&transmit.contents, transmit.destination).expect("it is sent");
+                    socket
+                        .send_to(&transmit.contents, transmit.destination)
+                        .expect("it is sent");
                 }
                 Output::Event(Event::ChannelOpen(id, _)) => channel = Some(id),
                 Output::Event(Event::ChannelData(data)) => received += data.data.len(),
@@ -328,9 +367,15 @@ fn str0m_loop(
         socket.set_read_timeout(Some(wait)).expect("a timeout");
         let input = match socket.recv_from(&mut buffer) {
             Ok((size, source)) => {
-                let Ok(contents) = buffer[..size].try_into() else { continue };
-                let receive =
-                    Receive { proto: Protocol::Udp, source, destination: local, contents };
+                let Ok(contents) = buffer[..size].try_into() else {
+                    continue;
+                };
+                let receive = Receive {
+                    proto: Protocol::Udp,
+                    source,
+                    destination: local,
+                    contents,
+                };
                 Input::Receive(Instant::now(), receive)
             }
             Err(_) => Input::Timeout(Instant::now()),
