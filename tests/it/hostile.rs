@@ -2,7 +2,6 @@
 //! grows, and the connection stays up.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,6 +14,7 @@ use rtc::shared::{Rng, TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc::statistics::{RTCStats, StatsSelector};
 use rtc_tests::sim::{Link, Side, Simulation, Tap};
 
+use crate::corpus::entries;
 use crate::seeds::{for_each_seed, rng_of};
 
 /// Where the attacker's datagrams seem to come from.
@@ -94,7 +94,7 @@ impl Attacker {
         match (self.rng.below(10), heard) {
             (0, _) => (side, self.random()),
             (1 | 2, _) | (_, None) => {
-                let corpus = corpus();
+                let corpus = entries();
                 let mut datagram = corpus[self.rng.below(corpus.len() as u32) as usize].clone();
                 if self.rng.below(2) == 0 {
                     self.mutate(&mut datagram);
@@ -158,32 +158,6 @@ impl Attacker {
 fn is_plain_dtls(datagram: &[u8]) -> bool {
     let starts = |at: usize| matches!(datagram.get(at..at + 5), Some([20..=63, _, _, 0, 0]));
     (0..datagram.len()).any(starts)
-}
-
-/// The bad datagrams of every protocol.
-fn corpus() -> &'static [Vec<u8>] {
-    static CORPUS: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
-    CORPUS.get_or_init(|| {
-        let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-        let mut files: Vec<_> = ["malformed", "fuzz_seeds"]
-            .iter()
-            .flat_map(|folder| std::fs::read_dir(vectors.join(folder)).unwrap())
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|it| it == "json"))
-            .collect();
-        files.sort();
-        let entries: Vec<Vec<u8>> = files
-            .iter()
-            .flat_map(|path| {
-                let text = std::fs::read_to_string(path).unwrap();
-                let entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-                entries
-            })
-            .map(|entry| hex::decode(entry["hex"].as_str().unwrap()).unwrap())
-            .collect();
-        assert!(entries.len() > 300, "{} entries", entries.len());
-        entries
-    })
 }
 
 fn content(seed: u64, index: usize) -> BytesMut {
@@ -398,7 +372,7 @@ fn deliver(sim: &mut Simulation, to: Side, from: SocketAddr, datagram: &[u8]) {
 fn every_kind_of_junk_in_every_state() {
     let mut sim = Simulation::new(1, Link::perfect()).unwrap();
     let mut rng = rng_of(1);
-    let mut junk: Vec<Vec<u8>> = corpus().to_vec();
+    let mut junk: Vec<Vec<u8>> = entries().to_vec();
     for first in 0..=u8::MAX {
         for length in [1, 2, 12, 13, 19, 20, 21, 28, 48, 100, 548, 1200, 1500] {
             let mut datagram = vec![0; length];

@@ -10,9 +10,12 @@
 )]
 
 mod channels;
+mod corpus;
 mod dependencies;
 mod hostile;
+mod hostile_peer;
 mod negotiation;
 mod operations;
 mod seeds;
 mod simulation;
+mod tokio_life;

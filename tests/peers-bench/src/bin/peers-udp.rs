@@ -32,6 +32,9 @@ struct Options {
     /// Worker threads of the runtime; 0 runs everything on the main thread.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// KiB that a sender on webrtc-rs may have outstanding.
+    #[arg(long, default_value_t = 1024)]
+    webrtc_limit: usize,
     /// Only stacks whose name contains this.
     #[arg(long, default_value = "")]
     stack: String,
@@ -60,8 +63,13 @@ fn main() -> std::io::Result<()> {
     let mut report = Report::new(options.rounds, &options.job, &options.stack);
     let ours =
         || runtime().block_on(async { tokio::spawn(ours_bulk(1024)).await.expect("no panic") });
-    let webrtc_rs =
-        || runtime().block_on(async { tokio::spawn(webrtc_rs_bulk(256)).await.expect("no panic") });
+    let webrtc_rs = || {
+        runtime().block_on(async {
+            tokio::spawn(webrtc_rs_bulk(256, options.webrtc_limit))
+                .await
+                .expect("no panic")
+        })
+    };
     let bulk: Vec<Runner<'_>> = vec![
         ("ours", Box::new(|| ours().0)),
         ("webrtc-rs", Box::new(|| webrtc_rs().0)),
@@ -92,7 +100,7 @@ fn main() -> std::io::Result<()> {
                 let runtime = runtime();
                 let samples = (0..50).map(|_| {
                     let peers = async {
-                        let peers = webrtc_rs_peers().await;
+                        let peers = webrtc_rs_peers(1024).await;
                         peers.a.close().await.expect("closed");
                         peers.b.close().await.expect("closed");
                         peers.setup
@@ -205,9 +213,10 @@ struct WebrtcRsPeers {
     setup: Duration,
 }
 
-async fn webrtc_rs_peers() -> WebrtcRsPeers {
+async fn webrtc_rs_peers(limit: usize) -> WebrtcRsPeers {
     async fn peer(
         channels: mpsc::UnboundedSender<Arc<dyn DataChannel>>,
+        limit: usize,
     ) -> (Arc<dyn PeerConnection>, mpsc::UnboundedReceiver<()>) {
         let (gathered, gathering) = mpsc::unbounded_channel();
         let runtime = webrtc_rs_webrtc::runtime::default_runtime().expect("a runtime");
@@ -216,15 +225,15 @@ async fn webrtc_rs_peers() -> WebrtcRsPeers {
             .with_handler(Arc::new(Handler { gathered, channels }))
             .with_runtime(runtime)
             .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-            .with_data_channel_send_buffer_limit(1024 * 1024)
+            .with_data_channel_send_buffer_limit(limit * 1024)
             .build()
             .await
             .expect("a peer");
         (Arc::new(peer), gathering)
     }
     let (channels, mut incoming) = mpsc::unbounded_channel();
-    let (a, mut gathering_a) = peer(channels.clone()).await;
-    let (b, mut gathering_b) = peer(channels).await;
+    let (a, mut gathering_a) = peer(channels.clone(), limit).await;
+    let (b, mut gathering_b) = peer(channels, limit).await;
     let sender = a
         .create_data_channel("bench", None)
         .await
@@ -269,8 +278,8 @@ async fn open(channel: &Arc<dyn DataChannel>) {
     panic!("the channel does not open");
 }
 
-async fn webrtc_rs_bulk(mebibytes: usize) -> (f64, f64) {
-    let peers = webrtc_rs_peers().await;
+async fn webrtc_rs_bulk(mebibytes: usize, limit: usize) -> (f64, f64) {
+    let peers = webrtc_rs_peers(limit).await;
     let bytes = mebibytes * 1024 * 1024;
     let (cpu, wall) = (ProcessTime::now(), Instant::now());
     let sender = Arc::clone(&peers.sender);
