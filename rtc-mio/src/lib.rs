@@ -1,0 +1,1 @@
+//! WebRTC in a reactor of your own, with mio.

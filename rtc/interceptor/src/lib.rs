@@ -1,0 +1,1 @@
+//! Stages over RTP and RTCP: reports, NACK, RTX, transport-wide feedback.

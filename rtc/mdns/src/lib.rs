@@ -1,0 +1,1 @@
+//! Multicast DNS for ICE candidates.

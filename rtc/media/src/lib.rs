@@ -1,0 +1,1 @@
+//! RTP payload formats, media files and sample assembly.

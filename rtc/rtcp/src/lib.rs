@@ -1,0 +1,1 @@
+//! RTCP (RFC 3550, RFC 4585, RFC 5104, RFC 8888, RFC 3611) packets.
