@@ -10,6 +10,7 @@
 //!   that is held for calls of the state machine only.
 //! * [`Pump`] is the loop inside the driver. Reactors without futures use it alone.
 //! * [`udp`] is what adapters make their sockets of.
+//! * `test`, with the feature `test-util`, is a runtime with a virtual clock and a simulated network.
 //!
 //! # An adapter
 //!
@@ -108,6 +109,8 @@ mod pump;
 mod runtime;
 mod shared;
 mod socket;
+#[cfg(feature = "test-util")]
+pub mod test;
 pub mod udp;
 mod waiters;
 

@@ -16,6 +16,6 @@ mod hostile;
 mod hostile_peer;
 mod negotiation;
 mod operations;
+mod runtimes;
 mod seeds;
 mod simulation;
-mod tokio_life;
