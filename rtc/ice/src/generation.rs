@@ -258,6 +258,17 @@ impl Generation {
             || self.early.iter().any(|check| check.path == *path)
     }
 
+    /// Each accepted path, and whether its pair is valid.
+    pub(crate) fn accepted_paths(&self) -> impl Iterator<Item = (FiveTuple, bool)> {
+        let pairs = self
+            .pairs
+            .iter()
+            .filter(|pair| pair.valid || pair.counters.requests_received > 0)
+            .map(|pair| (pair.path, pair.valid));
+        let early = self.early.iter().map(|check| (check.path, false));
+        pairs.chain(early)
+    }
+
     /// True once nothing is left to be found (W3C `completed`).
     pub(crate) fn is_complete(&self) -> bool {
         self.selected.is_some()
