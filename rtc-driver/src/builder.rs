@@ -5,8 +5,8 @@ use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::RTCConfiguration;
 use tracing::{debug, warn};
 
-use crate::gather::{Interface, Plan};
-use crate::{Driver, Error, PeerConnection, Runtime, Timer};
+use crate::gather::Plan;
+use crate::{Driver, Error, Interface, PeerConnection, Runtime, Timer};
 
 /// Makes a peer connection with its sockets on a runtime.
 ///
@@ -29,7 +29,10 @@ impl<R: Runtime> Builder<R> {
         Self {
             runtime,
             configuration: RTCConfiguration::default(),
-            plan: Plan::default(),
+            plan: Plan {
+                watch: true,
+                ..Plan::default()
+            },
             send_limit: None,
         }
     }
@@ -64,6 +67,15 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
+    /// Follows the interfaces while the connection lives: one that appears gives candidates, one that
+    /// goes away takes its own with it and is told as an event
+    /// ([`OnPathLost`](rtc::peer_connection::event::RTCPeerConnectionEvent::OnPathLost)). Addresses
+    /// that were bound by name stay as they are. Default `true`.
+    pub fn with_interface_watch(mut self, watch: bool) -> Self {
+        self.plan.watch = watch;
+        self
+    }
+
     /// Takes free ports from this range only, for firewalls.
     pub fn with_port_range(mut self, ports: RangeInclusive<u16>) -> Self {
         self.plan.ports = Some(ports);
@@ -73,14 +85,14 @@ impl<R: Runtime> Builder<R> {
     /// Size that each socket asks for its receive buffer, bytes; `None` leaves the system's default.
     /// Systems give less where they have a limit. Default 2 MiB.
     pub fn with_receive_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.plan.receive_buffer = bytes.into();
+        self.plan.socket.receive_buffer = bytes.into();
         self
     }
 
     /// The same for the send buffer. Default `None`: a longer queue in the system delays whatever is
     /// urgent.
     pub fn with_send_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.plan.send_buffer = bytes.into();
+        self.plan.socket.send_buffer = bytes.into();
         self
     }
 
@@ -113,17 +125,11 @@ impl<R: Runtime> Builder<R> {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_unspawned(self) -> Result<(PeerConnection, DriverOn<R>), Error> {
-        let mut sockets = Vec::new();
-        for socket in self.plan.bind()? {
-            let addr = socket.local_addr();
-            sockets.push(self.runtime.wrap(socket).map_err(|error| Error::Socket {
-                addr: addr.unwrap_or_else(|_| ([0, 0, 0, 0], 0).into()),
-                kind: error.kind(),
-            })?);
-        }
+        let sockets = self.plan.bind(&self.runtime)?;
         let timer = self.runtime.timer();
         let core = RTCPeerConnection::new(self.configuration.with_now(timer.now()))?;
-        let (connection, driver) = Driver::with_sockets(core, sockets, timer)?;
+        let (connection, mut driver) = Driver::with_sockets(core, sockets, timer)?;
+        driver.watch(self.plan.watch(self.runtime));
         if let Some(bytes) = self.send_limit {
             connection.set_channel_send_limit(bytes);
         }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use rtc::peer_connection::RTCPeerConnection;
 
+use crate::gather::{Watch, expand};
 use crate::pump::{Progress, Pump, PumpCounters};
 use crate::shared::{Handle, Locked, Phase, Shared, Turn};
 use crate::{DatagramSocket, Error, PeerConnection, Timer};
@@ -21,12 +22,15 @@ pub struct Driver<S: DatagramSocket, T: Timer> {
     shared: Arc<Shared>,
     pump: Pump<S>,
     timer: T,
+    watch: Option<Watch<S>>,
     /// Kept for its memory.
     wakes: Vec<Waker>,
 }
 
 impl<S: DatagramSocket, T: Timer> Driver<S, T> {
-    /// Joins a core with sockets and a timer. The core is told the addresses of the sockets.
+    /// Joins a core with sockets and a timer. The core is told the addresses of the sockets; a socket
+    /// of a wildcard address has those of every interface of this machine, loopback excepted unless
+    /// there is nothing else.
     ///
     /// # Errors
     /// [`Error::Socket`] when a socket has no address, [`Error::Core`] when the core does not take
@@ -41,7 +45,9 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
             kind: error.kind(),
         })?;
         for (addr, protocol) in pump.local_addrs() {
-            core.add_local_interface(addr, protocol)?;
+            for addr in expand(addr)? {
+                core.add_local_interface(addr, protocol)?;
+            }
         }
         let shared = Shared::new(core);
         let connection = PeerConnection::new(Handle::new(&shared));
@@ -51,9 +57,15 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
                 shared,
                 pump,
                 timer,
+                watch: None,
                 wakes: Vec::new(),
             },
         ))
+    }
+
+    /// Follows interfaces that come and go.
+    pub(crate) fn watch(&mut self, watch: Option<Watch<S>>) {
+        self.watch = watch;
     }
 
     /// What the sockets have carried so far.
@@ -71,6 +83,7 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
             shared,
             pump,
             timer,
+            watch,
             wakes,
         } = self.get_mut();
         let now = timer.now();
@@ -82,6 +95,9 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
             // Before anything is looked at: whoever changes the state from now on wakes us again.
             state.set_driver(cx.waker());
             state.close_if_flushed(now);
+        }
+        if let Some(watch) = watch {
+            watch.follow(cx, pump, &mut Locked(shared));
         }
         let progress = pump.drive(cx, now, &mut Locked(shared));
         let turn = shared.lock().settle(now, pump.is_blocked(), wakes);

@@ -1,169 +1,55 @@
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::Context;
 
+use rtc::peer_connection::RTCEvent;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
-use crate::Error;
-
-/// A network interface with one of its addresses, for an interface filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Interface {
-    /// Its name, as `eth0`.
-    pub name: String,
-    /// The address.
-    pub ip: IpAddr,
-    /// Whether it is a point-to-point link, as VPN tunnels are.
-    pub is_point_to_point: bool,
-}
+use crate::interface::{Interface, InterfaceChanges, is_candidate};
+use crate::{Core as _, CoreAccess, DatagramSocket, Error, Pump, Runtime};
 
 type Filter = Box<dyn Fn(&Interface) -> bool + Send + Sync>;
 
-/// Which sockets a connection gets.
-pub(crate) struct Plan {
-    /// Addresses to bind; a wildcard stands for every interface address of its family. Empty: every
-    /// interface address, port 0.
-    pub(crate) bind: Vec<SocketAddr>,
-    pub(crate) loopback: bool,
-    pub(crate) filter: Option<Filter>,
-    pub(crate) ports: Option<RangeInclusive<u16>>,
-    pub(crate) receive_buffer: Option<usize>,
-    pub(crate) send_buffer: Option<usize>,
+/// What a socket is asked for when it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketOptions {
+    /// Size of the receive buffer, bytes; `None` leaves the system's default.
+    pub receive_buffer: Option<usize>,
+    /// Size of the send buffer, bytes; `None` leaves the system's default.
+    pub send_buffer: Option<usize>,
+    /// Whether other sockets with the same wish may be bound to the same address; the system
+    /// shares datagrams out by their source.
+    pub reuse_port: bool,
 }
 
-impl Default for Plan {
+impl Default for SocketOptions {
     fn default() -> Self {
         Self {
-            bind: Vec::new(),
-            loopback: false,
-            filter: None,
-            ports: None,
             receive_buffer: Some(RECEIVE_BUFFER),
             send_buffer: None,
+            reuse_port: false,
         }
     }
 }
 
-impl fmt::Debug for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan")
-            .field("bind", &self.bind)
-            .field("loopback", &self.loopback)
-            .field("ports", &self.ports)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Plan {
-    /// Binds the sockets.
-    pub(crate) fn bind(&self) -> Result<Vec<UdpSocket>, Error> {
-        let mut sockets = Vec::new();
-        if self.bind.is_empty() {
-            self.bind_interfaces(&interfaces()?, |_| true, 0, &mut sockets)?;
-        }
-        for &addr in &self.bind {
-            if addr.ip().is_unspecified() {
-                let same_family = |ip: IpAddr| ip.is_ipv4() == addr.is_ipv4();
-                self.bind_interfaces(&interfaces()?, same_family, addr.port(), &mut sockets)?;
-            } else {
-                sockets.push(self.bind_address(addr)?);
-            }
-        }
-        Ok(sockets)
-    }
-
-    fn bind_interfaces(
-        &self,
-        interfaces: &[Interface],
-        wanted: impl Fn(IpAddr) -> bool,
-        port: u16,
-        sockets: &mut Vec<UdpSocket>,
-    ) -> Result<(), Error> {
-        let before = sockets.len();
-        let mut last_error = Error::NoInterfaces;
-        for interface in self
-            .usable(interfaces)
-            .filter(|interface| wanted(interface.ip))
-        {
-            match self.bind_address(SocketAddr::new(interface.ip, port)) {
-                Ok(socket) => sockets.push(socket),
-                // An address can go away between listing and binding, and a new IPv6 address cannot
-                // be bound yet. A port that somebody asked for by number is another matter.
-                Err(error @ Error::AddressInUse(_)) => return Err(error),
-                Err(error) => {
-                    debug!(interface = interface.name, %error, "interface left out");
-                    last_error = error;
-                }
-            }
-        }
-        if sockets.len() == before {
-            Err(last_error)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn usable<'a>(&'a self, interfaces: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
-        interfaces
-            .iter()
-            .enumerate()
-            .filter_map(|(index, interface)| {
-                let first = !interfaces
-                    .iter()
-                    .take(index)
-                    .any(|earlier| earlier.ip == interface.ip);
-                let usable = first
-                    && (self.loopback || !interface.ip.is_loopback())
-                    && is_candidate(interface.ip)
-                    && self.filter.as_ref().is_none_or(|filter| filter(interface));
-                usable.then_some(interface)
-            })
-    }
-
-    fn bind_address(&self, addr: SocketAddr) -> Result<UdpSocket, Error> {
-        let Some(range) = self.ports.clone().filter(|_| addr.port() == 0) else {
-            return self.open(addr).map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => Error::AddressInUse(addr),
-                kind => Error::Socket { addr, kind },
-            });
-        };
-        // Each search begins where the last one ended, so that many connections do not try the same
-        // taken ports again and again.
-        let count = u32::from(range.end().saturating_sub(*range.start())) + 1;
-        let offset = u32::from(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
-        for step in 0..count {
-            let shift = u16::try_from((offset + step) % count).unwrap_or_default();
-            let port = range.start().saturating_add(shift);
-            let addr = SocketAddr::new(addr.ip(), port);
-            match self.open(addr) {
-                Ok(socket) => {
-                    NEXT_PORT.store(shift.wrapping_add(1), Ordering::Relaxed);
-                    return Ok(socket);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => {
-                    return Err(Error::Socket {
-                        addr,
-                        kind: error.kind(),
-                    });
-                }
-            }
-        }
-        Err(Error::NoFreePort {
-            addr: addr.ip(),
-            range,
-        })
-    }
-
-    fn open(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+impl SocketOptions {
+    /// Makes a non-blocking UDP socket of the system.
+    ///
+    /// # Errors
+    /// When the system refuses. A buffer size that it refuses is none.
+    pub fn open(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         if addr.is_ipv6() {
             // Each family has a socket of its own; a mapped address would be a second name of one.
             socket.set_only_v6(true)?;
+        }
+        if self.reuse_port {
+            reuse_port(&socket)?;
         }
         for (size, set) in [
             (
@@ -184,33 +70,299 @@ impl Plan {
     }
 }
 
-/// Every address of every interface of this machine.
-fn interfaces() -> Result<Vec<Interface>, Error> {
-    let interfaces = if_addrs::get_if_addrs().map_err(|error| Error::Interfaces(error.kind()))?;
-    Ok(interfaces
-        .into_iter()
-        .map(|interface| Interface {
-            ip: interface.ip(),
-            is_point_to_point: interface.is_p2p(),
-            name: interface.name,
-        })
-        .collect())
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
+fn reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
 }
 
-/// RFC 8445 section 5.1.1.1, except loopback, which the caller decides about. Link-local IPv6 would
-/// need a zone that candidates cannot carry.
-fn is_candidate(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
-        IpAddr::V6(ip) => {
-            !ip.is_unspecified()
-                && !ip.is_multicast()
-                && !ip.is_unicast_link_local()
-                && ip.to_ipv4_mapped().is_none()
-                && (ip.segments().first().copied().unwrap_or_default() & 0xffc0) != 0xfec0
+#[cfg(not(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+)))]
+fn reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Which sockets a connection gets.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Addresses to bind; a wildcard stands for every interface address of its family. Empty: every
+    /// interface address, port 0.
+    pub(crate) bind: Vec<SocketAddr>,
+    pub(crate) loopback: bool,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) ports: Option<RangeInclusive<u16>>,
+    pub(crate) socket: SocketOptions,
+    /// Whether interfaces that come and go later matter.
+    pub(crate) watch: bool,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("bind", &self.bind)
+            .field("loopback", &self.loopback)
+            .field("ports", &self.ports)
+            .field("socket", &self.socket)
+            .field("watch", &self.watch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Plan {
+    /// Binds the sockets.
+    pub(crate) fn bind<R: Runtime>(&self, runtime: &R) -> Result<Vec<R::Socket>, Error> {
+        let mut sockets = Vec::new();
+        if self.bind.is_empty() {
+            self.bind_interfaces(runtime, &WILDCARDS, &mut sockets)?;
+        }
+        for &addr in &self.bind {
+            if addr.ip().is_unspecified() {
+                self.bind_interfaces(runtime, &[addr], &mut sockets)?;
+            } else {
+                sockets.push(self.bind_address(runtime, addr)?);
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn bind_interfaces<R: Runtime>(
+        &self,
+        runtime: &R,
+        wildcards: &[SocketAddr],
+        sockets: &mut Vec<R::Socket>,
+    ) -> Result<(), Error> {
+        let before = sockets.len();
+        let mut last_error = Error::NoInterfaces;
+        for addr in self.interface_addrs(runtime, wildcards)? {
+            match self.bind_address(runtime, addr) {
+                Ok(socket) => sockets.push(socket),
+                // An address can go away between listing and binding, and a new IPv6 address cannot
+                // be bound yet. A port that somebody asked for by number is another matter.
+                Err(error @ Error::AddressInUse(_)) => return Err(error),
+                Err(error) => {
+                    debug!(%addr, %error, "interface left out");
+                    last_error = error;
+                }
+            }
+        }
+        if sockets.len() == before {
+            Err(last_error)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The interface addresses that wildcards stand for now, with their ports.
+    fn interface_addrs<R: Runtime>(
+        &self,
+        runtime: &R,
+        wildcards: &[SocketAddr],
+    ) -> Result<Vec<SocketAddr>, Error> {
+        let interfaces = runtime
+            .interfaces()
+            .map_err(|error| Error::Interfaces(error.kind()))?;
+        let addrs = self.usable(&interfaces).filter_map(|interface| {
+            let wildcard = wildcards
+                .iter()
+                .find(|wildcard| wildcard.is_ipv4() == interface.ip.is_ipv4())?;
+            Some(SocketAddr::new(interface.ip, wildcard.port()))
+        });
+        Ok(addrs.collect())
+    }
+
+    fn usable<'a>(&'a self, interfaces: &'a [Interface]) -> impl Iterator<Item = &'a Interface> {
+        interfaces
+            .iter()
+            .enumerate()
+            .filter_map(|(index, interface)| {
+                let first = !interfaces
+                    .iter()
+                    .take(index)
+                    .any(|earlier| earlier.ip == interface.ip);
+                let usable = first
+                    && (self.loopback || !interface.ip.is_loopback())
+                    && is_candidate(interface.ip)
+                    && self.filter.as_ref().is_none_or(|filter| filter(interface));
+                usable.then_some(interface)
+            })
+    }
+
+    fn bind_address<R: Runtime>(&self, runtime: &R, addr: SocketAddr) -> Result<R::Socket, Error> {
+        let bind = |addr| runtime.bind(addr, &self.socket);
+        let Some(range) = self.ports.clone().filter(|_| addr.port() == 0) else {
+            return bind(addr).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => Error::AddressInUse(addr),
+                kind => Error::Socket { addr, kind },
+            });
+        };
+        // Each search begins where the last one ended, so that many connections do not try the same
+        // taken ports again and again.
+        let count = u32::from(range.end().saturating_sub(*range.start())) + 1;
+        let offset = u32::from(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
+        for step in 0..count {
+            let shift = u16::try_from((offset + step) % count).unwrap_or_default();
+            let port = range.start().saturating_add(shift);
+            let addr = SocketAddr::new(addr.ip(), port);
+            match bind(addr) {
+                Ok(socket) => {
+                    NEXT_PORT.store(shift.wrapping_add(1), Ordering::Relaxed);
+                    return Ok(socket);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    return Err(Error::Socket {
+                        addr,
+                        kind: error.kind(),
+                    });
+                }
+            }
+        }
+        Err(Error::NoFreePort {
+            addr: addr.ip(),
+            range,
+        })
+    }
+
+    /// Follows the interfaces from now on, for the wildcards of the plan.
+    pub(crate) fn watch<R: Runtime>(self, runtime: R) -> Option<Watch<R::Socket>> {
+        let wildcards: Vec<_> = if self.bind.is_empty() {
+            WILDCARDS.to_vec()
+        } else {
+            let is_wildcard = |addr: &&SocketAddr| addr.ip().is_unspecified();
+            self.bind.iter().filter(is_wildcard).copied().collect()
+        };
+        (self.watch && !wildcards.is_empty()).then(|| Watch {
+            changes: runtime.interface_changes(),
+            look: Box::new(move |bound| self.look(&runtime, &wildcards, bound)),
+        })
+    }
+
+    fn look<R: Runtime>(
+        &self,
+        runtime: &R,
+        wildcards: &[SocketAddr],
+        bound: &[SocketAddr],
+    ) -> Change<R::Socket> {
+        let wanted = match self.interface_addrs(runtime, wildcards) {
+            Ok(addrs) => addrs,
+            Err(error) => {
+                debug!(%error, "interfaces stay as they were");
+                return Change::default();
+            }
+        };
+        // What was bound by its own address stays.
+        let gone = |addr: &&SocketAddr| {
+            !self.bind.contains(addr) && !wanted.iter().any(|it| it.ip() == addr.ip())
+        };
+        let mut change = Change {
+            gone: bound.iter().filter(gone).copied().collect(),
+            sockets: Vec::new(),
+        };
+        for &addr in &wanted {
+            if bound.iter().any(|it| it.ip() == addr.ip()) {
+                continue;
+            }
+            match self.bind_address(runtime, addr) {
+                Ok(socket) => change.sockets.push(socket),
+                Err(error) => debug!(%addr, %error, "new interface left out"),
+            }
+        }
+        change
+    }
+}
+
+/// Interfaces that come and go while a driver runs.
+pub(crate) struct Watch<S> {
+    changes: InterfaceChanges,
+    look: Look<S>,
+}
+
+type Look<S> = Box<dyn FnMut(&[SocketAddr]) -> Change<S> + Send>;
+
+/// What is different.
+pub(crate) struct Change<S> {
+    /// Bound addresses whose interface is gone.
+    pub(crate) gone: Vec<SocketAddr>,
+    /// Sockets at addresses that are new.
+    pub(crate) sockets: Vec<S>,
+}
+
+impl<S> Default for Change<S> {
+    fn default() -> Self {
+        Self {
+            gone: Vec::new(),
+            sockets: Vec::new(),
         }
     }
 }
+
+impl<S: DatagramSocket> Watch<S> {
+    /// Gives the pump and its core what has changed since the last call; registers the waker.
+    pub(crate) fn follow(
+        &mut self,
+        cx: &mut Context<'_>,
+        pump: &mut Pump<S>,
+        core: &mut impl CoreAccess,
+    ) {
+        if self.changes.poll_changed(cx).is_pending() {
+            return;
+        }
+        // So that the waker gets registered.
+        cx.waker().wake_by_ref();
+        let bound: Vec<_> = pump.local_addrs().map(|(addr, _)| addr).collect();
+        let change = (self.look)(&bound);
+        for local_addr in change.gone {
+            debug!(%local_addr, "interface is gone");
+            pump.remove_socket(local_addr);
+            core.with(|core| core.handle_event(RTCEvent::PathLost { local_addr }));
+        }
+        for socket in change.sockets {
+            let protocol = socket.protocol();
+            match pump.add_socket(socket) {
+                Ok(local_addr) => {
+                    debug!(%local_addr, "interface is new");
+                    core.with(|core| {
+                        core.handle_event(RTCEvent::InterfaceFound {
+                            local_addr,
+                            protocol,
+                        })
+                    });
+                }
+                Err(error) => debug!(%error, "new interface left out"),
+            }
+        }
+    }
+}
+
+/// The addresses that a bound address stands for.
+pub(crate) fn expand(addr: SocketAddr) -> Result<Vec<SocketAddr>, Error> {
+    if !addr.ip().is_unspecified() {
+        return Ok(vec![addr]);
+    }
+    let interfaces = Interface::list().map_err(|error| Error::Interfaces(error.kind()))?;
+    let (loopback, mut addrs): (Vec<_>, Vec<_>) = interfaces
+        .into_iter()
+        .filter(|it| it.ip.is_ipv4() == addr.is_ipv4() && is_candidate(it.ip))
+        .map(|it| SocketAddr::new(it.ip, addr.port()))
+        .partition(|addr| addr.ip().is_loopback());
+    if addrs.is_empty() {
+        addrs = loopback;
+    }
+    if addrs.is_empty() {
+        return Err(Error::NoInterfaces);
+    }
+    Ok(addrs)
+}
+
+/// Every interface address, any port.
+const WILDCARDS: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+];
 
 /// Where the next search for a free port begins.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);

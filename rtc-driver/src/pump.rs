@@ -12,17 +12,74 @@ use tracing::{debug, trace};
 
 use crate::{DatagramSocket, RecvMeta, SendBatch};
 
+/// What a pump drives: one connection, or many behind the same sockets.
+pub trait Core {
+    /// Takes every datagram of one receive call and leaves the vector empty.
+    fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>);
+
+    /// Appends up to `max_datagrams` datagrams of one path and one size to `buf`, see
+    /// [`RTCPeerConnection::poll_transmit`].
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        max_datagrams: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit>;
+
+    /// Takes what happened to a socket.
+    fn handle_event(&mut self, event: RTCEvent);
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    fn poll_timeout(&mut self) -> Option<Instant>;
+
+    /// Does what is due.
+    fn handle_timeout(&mut self, now: Instant);
+}
+
+impl Core for RTCPeerConnection {
+    fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>) {
+        Self::handle_read_batch(self, batch);
+    }
+
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        max_datagrams: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        Self::poll_transmit(self, now, max_datagrams, buf)
+    }
+
+    fn handle_event(&mut self, event: RTCEvent) {
+        // Err only says that the connection is closed; likewise below.
+        let _ = Protocol::handle_event(self, event);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        Protocol::poll_timeout(self)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let _ = Protocol::handle_timeout(self, now);
+    }
+}
+
 /// Lends the core to the pump, for one call at a time.
 ///
 /// The core itself lends itself; a driver that shares its core takes a lock here. The pump makes no
 /// system call while it has the core.
 pub trait CoreAccess {
+    /// What is lent.
+    type Core: Core;
+
     /// Calls `f` with the core.
-    fn with<R>(&mut self, f: impl FnOnce(&mut RTCPeerConnection) -> R) -> R;
+    fn with<R>(&mut self, f: impl FnOnce(&mut Self::Core) -> R) -> R;
 }
 
-impl CoreAccess for RTCPeerConnection {
-    fn with<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+impl<C: Core> CoreAccess for C {
+    type Core = C;
+
+    fn with<R>(&mut self, f: impl FnOnce(&mut C) -> R) -> R {
         f(self)
     }
 }
@@ -109,11 +166,11 @@ impl<S: DatagramSocket> Pump<S> {
         Ok(pump)
     }
 
-    /// One more socket.
+    /// One more socket. Gives its address.
     ///
     /// # Errors
     /// When the socket does not know its address.
-    pub fn add_socket(&mut self, socket: S) -> io::Result<()> {
+    pub fn add_socket(&mut self, socket: S) -> io::Result<SocketAddr> {
         let local_addr = socket.local_addr()?;
         let protocol = socket.protocol();
         self.sockets.push(Entry {
@@ -122,7 +179,16 @@ impl<S: DatagramSocket> Pump<S> {
             protocol,
             failures: 0,
         });
-        Ok(())
+        Ok(local_addr)
+    }
+
+    /// Takes a socket out, with whatever waits for room in it.
+    pub fn remove_socket(&mut self, local_addr: SocketAddr) -> Option<S> {
+        let index = self
+            .sockets
+            .iter()
+            .position(|entry| entry.local_addr == local_addr)?;
+        Some(self.sockets.remove(index).socket)
     }
 
     /// The addresses of the sockets, for
@@ -163,8 +229,7 @@ impl<S: DatagramSocket> Pump<S> {
     ) -> Progress {
         core.with(|core| {
             if core.poll_timeout().is_some_and(|deadline| deadline <= now) {
-                // Err only says that the connection is closed.
-                let _ = core.handle_timeout(now);
+                core.handle_timeout(now);
             }
         });
         let mut scratch = SCRATCH.take().unwrap_or_else(Scratch::new);
@@ -236,7 +301,7 @@ impl<S: DatagramSocket> Pump<S> {
                         let local_addr = entry.local_addr;
                         self.sockets.remove(index);
                         core.with(|core| {
-                            let _ = core.handle_event(RTCEvent::PathLost { local_addr });
+                            core.handle_event(RTCEvent::PathLost { local_addr });
                         });
                     }
                 }
@@ -313,12 +378,12 @@ impl<S: DatagramSocket> Pump<S> {
         core: &mut impl CoreAccess,
     ) -> usize {
         let path = transmit.transport;
-        let Some(entry) = self.sockets.iter_mut().find(|entry| {
-            entry.local_addr == path.local_addr && entry.protocol == path.transport_protocol
-        }) else {
+        let Some(entry) = self.sockets.iter_mut().find(|entry| entry.serves(&path)) else {
             self.counters.no_socket += transmit.datagrams() as u64;
             return 0;
         };
+        // A socket of one address has nothing to choose.
+        let local_ip = entry.is_wildcard().then(|| path.local_addr.ip());
         let segment = transmit.segment_size.unwrap_or(contents.len()).max(1);
         let (mut rest, mut failed) = (contents, false);
         while !rest.is_empty() {
@@ -329,7 +394,7 @@ impl<S: DatagramSocket> Pump<S> {
                 cx,
                 &SendBatch {
                     peer: path.peer_addr,
-                    local_ip: None,
+                    local_ip,
                     ecn: path.ecn,
                     segment_size: (count > 1).then_some(segment),
                     contents: batch,
@@ -358,7 +423,7 @@ impl<S: DatagramSocket> Pump<S> {
         }
         if failed {
             core.with(|core| {
-                let _ = core.handle_event(RTCEvent::SendFailed { transport: path });
+                core.handle_event(RTCEvent::SendFailed { transport: path });
             });
         }
         rest.len()
@@ -367,7 +432,7 @@ impl<S: DatagramSocket> Pump<S> {
 
 impl Outgoing {
     /// Takes a batch from the core. What it gives one by one for one path and of one size is joined.
-    fn fill(&mut self, now: Instant, core: &mut RTCPeerConnection) {
+    fn fill(&mut self, now: Instant, core: &mut impl Core) {
         self.contents.clear();
         self.transmits.clear();
         let mut room = MAX_SEGMENTS;
@@ -423,6 +488,20 @@ impl<S: DatagramSocket> Entry<S> {
             transport_protocol: self.protocol,
             ..TransportContext::default()
         }
+    }
+
+    /// Whether the socket is bound to every address of its family.
+    fn is_wildcard(&self) -> bool {
+        self.local_addr.ip().is_unspecified()
+    }
+
+    fn serves(&self, path: &TransportContext) -> bool {
+        let here = self.local_addr;
+        self.protocol == path.transport_protocol
+            && (here == path.local_addr
+                || self.is_wildcard()
+                    && here.port() == path.local_addr.port()
+                    && here.is_ipv4() == path.local_addr.is_ipv4())
     }
 }
 
@@ -484,11 +563,16 @@ impl Scratch {
             filled = later;
             let mut arena = BytesMut::with_capacity(size);
             for (meta, buffer) in group.iter().zip(buffers.by_ref()) {
-                let transport = TransportContext {
+                let mut transport = TransportContext {
                     peer_addr: meta.peer,
                     ecn: meta.ecn,
                     ..context
                 };
+                if let Some(local_ip) = meta.local_ip
+                    && context.local_addr.ip().is_unspecified()
+                {
+                    transport.local_addr.set_ip(local_ip);
+                }
                 let bytes = buffer.get(..meta.len).unwrap_or_default();
                 for datagram in bytes.chunks(stride(meta)) {
                     arena.extend_from_slice(datagram);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::DatagramSocket;
+use crate::{DatagramSocket, Interface, InterfaceChanges, SocketOptions};
 
 /// Clock and alarm in one, so that a virtual clock replaces both.
 pub trait Timer: Send + 'static {
@@ -50,6 +50,28 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// # Errors
     /// When the system or the runtime refuses.
     fn wrap(&self, socket: std::net::UdpSocket) -> io::Result<Self::Socket>;
+
+    /// Binds a socket: one of the system, unless the runtime has sockets of another kind.
+    ///
+    /// # Errors
+    /// When the system or the runtime refuses.
+    fn bind(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Self::Socket> {
+        self.wrap(options.open(addr)?)
+    }
+
+    /// Every address of every interface: those of this machine, unless the runtime has a network of
+    /// its own.
+    ///
+    /// # Errors
+    /// When the system does not list them.
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        Interface::list()
+    }
+
+    /// Tells when [`interfaces`](Self::interfaces) may have changed.
+    fn interface_changes(&self) -> InterfaceChanges {
+        InterfaceChanges::of_system()
+    }
 
     /// A new timer.
     fn timer(&self) -> Self::Timer;

@@ -171,6 +171,8 @@ impl fmt::Debug for Shared {
 pub(crate) struct Locked<'a>(pub(crate) &'a Shared);
 
 impl CoreAccess for Locked<'_> {
+    type Core = RTCPeerConnection;
+
     fn with<R>(&mut self, f: impl FnOnce(&mut RTCPeerConnection) -> R) -> R {
         f(&mut self.0.lock().core)
     }

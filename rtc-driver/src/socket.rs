@@ -9,8 +9,9 @@ use rtc::shared::{EcnCodepoint, TransportProtocol};
 /// The trait can be made into an object: `Box<dyn DatagramSocket>` is a socket too, for sets of
 /// different kinds.
 pub trait DatagramSocket: Send + 'static {
-    /// The address that the socket is bound to. It is concrete, never a wildcard, since it becomes a
-    /// candidate.
+    /// The address that the socket is bound to. A socket of a wildcard address tells of each datagram
+    /// where it came in ([`RecvMeta::local_ip`]) and sends from where it is told to
+    /// ([`SendBatch::local_ip`]).
     ///
     /// # Errors
     /// When the system does not tell.

@@ -1,6 +1,7 @@
 //! What adapters make their UDP sockets of.
 
 use std::io::{self, IoSliceMut};
+use std::task::Poll;
 
 use quinn_udp::{Transmit, UdpSocketState};
 use rtc::shared::EcnCodepoint;
@@ -122,6 +123,109 @@ impl UdpState {
     #[must_use]
     pub fn max_recv_segments(&self) -> usize {
         self.state.gro_segments()
+    }
+}
+
+/// A non-blocking UDP socket that remembers what it is ready for, for reactors that tell of readiness
+/// once, when it begins.
+///
+/// Nothing is asked of the system while the answer is known. `Pending` means that the reactor has to
+/// be asked, and told on with [`set_readable`](Self::set_readable) and
+/// [`set_writable`](Self::set_writable).
+#[derive(Debug)]
+pub struct EdgeSocket<S> {
+    socket: S,
+    state: UdpState,
+    readable: bool,
+    writable: bool,
+}
+
+impl<S> EdgeSocket<S>
+where
+    for<'s> UdpSockRef<'s>: From<&'s S>,
+{
+    /// Prepares the socket, see [`UdpState::new`]. It counts as ready for everything.
+    ///
+    /// # Errors
+    /// When the system refuses what every system has.
+    pub fn new(socket: S) -> io::Result<Self> {
+        let state = UdpState::new(&socket)?;
+        Ok(Self {
+            socket,
+            state,
+            readable: true,
+            writable: true,
+        })
+    }
+
+    /// Receives into up to `bufs.len()` buffers. `Pending`: the socket is empty.
+    pub fn poll_recv(
+        &mut self,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if !self.readable {
+            return Poll::Pending;
+        }
+        match self.state.recv(&self.socket, bufs, meta) {
+            Ok(received) => {
+                self.readable = !received.drained;
+                Poll::Ready(Ok(received.count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Sends one batch. `Pending`: there is no room now.
+    pub fn poll_send(&mut self, batch: &SendBatch<'_>) -> Poll<io::Result<()>> {
+        if !self.writable {
+            return Poll::Pending;
+        }
+        match self.state.send(&self.socket, batch) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.writable = false;
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// The socket may have something.
+    pub fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// The socket may have room.
+    pub fn set_writable(&mut self) {
+        self.writable = true;
+    }
+
+    /// See [`UdpState::max_send_segments`].
+    #[must_use]
+    pub fn max_send_segments(&self) -> usize {
+        self.state.max_send_segments()
+    }
+
+    /// See [`UdpState::max_recv_segments`].
+    #[must_use]
+    pub fn max_recv_segments(&self) -> usize {
+        self.state.max_recv_segments()
+    }
+}
+
+impl<S> EdgeSocket<S> {
+    /// The socket.
+    pub fn get_ref(&self) -> &S {
+        &self.socket
+    }
+
+    /// The socket, to register it somewhere.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.socket
     }
 }
 

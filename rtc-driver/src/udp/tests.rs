@@ -110,3 +110,27 @@ fn a_bad_destination_does_not_end_offloading() {
         .unwrap();
     assert_eq!(receive(&receiver, &receiving)[0].0, b"somebody");
 }
+
+#[test]
+fn an_edge_socket_asks_the_system_only_while_it_does_not_know() {
+    let (sender, mut sending, _) = socket();
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = receiver.local_addr().unwrap();
+    let mut receiver = EdgeSocket::new(receiver).unwrap();
+    let mut memory = vec![0; 65_536];
+    let mut receive = |receiver: &mut EdgeSocket<UdpSocket>| {
+        let mut meta = [RecvMeta::default()];
+        receiver
+            .poll_recv(&mut [IoSliceMut::new(&mut memory)], &mut meta)
+            .map(|result| result.map(|_| meta[0].len).unwrap())
+    };
+    assert_eq!(receive(&mut receiver), Poll::Pending);
+    sending.send(&sender, &batch(to, None, b"one")).unwrap();
+    assert_eq!(receive(&mut receiver), Poll::Pending);
+    receiver.set_readable();
+    assert_eq!(receive(&mut receiver), Poll::Ready(3));
+    // The one buffer was filled, so there may be more.
+    sending.send(&sender, &batch(to, None, b"three")).unwrap();
+    assert_eq!(receive(&mut receiver), Poll::Ready(5));
+    assert_eq!(receive(&mut receiver), Poll::Pending);
+}

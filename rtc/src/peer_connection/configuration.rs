@@ -1,5 +1,6 @@
 //! How a peer connection is to be made (webrtc-pc section 4.2).
 
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -259,6 +260,9 @@ pub struct SettingEngine {
     pub crypto_provider: Option<&'static CryptoProvider>,
     /// Run as an ICE-lite agent (RFC 8445 section 2.5), for servers with a public address.
     pub ice_lite: bool,
+    /// Addresses under which local ones are known outside, for hosts behind a static one-to-one NAT
+    /// as clouds have it. The first rule that fits an address counts.
+    pub address_rewrite: Vec<AddressRewrite>,
     /// Timing of ICE.
     pub ice: rtc_ice::AgentConfig,
     /// Largest datagram that is sent, in bytes of UDP payload.
@@ -285,6 +289,38 @@ pub struct SettingEngine {
     pub sctp_initial_window: Option<u16>,
 }
 
+/// An address that a NAT maps to a local one, port by port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRewrite {
+    /// The local address; `None` for every one of the family of `external`.
+    pub local: Option<IpAddr>,
+    /// What the outside knows it by.
+    pub external: IpAddr,
+    /// What becomes of the local address.
+    pub mode: AddressRewriteMode,
+}
+
+impl AddressRewrite {
+    /// Whether the rule is about `addr`.
+    #[must_use]
+    pub fn fits(&self, addr: SocketAddr) -> bool {
+        match self.local {
+            Some(local) => local == addr.ip(),
+            None => self.external.is_ipv4() == addr.is_ipv4(),
+        }
+    }
+}
+
+/// How an external address is told to the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressRewriteMode {
+    /// As the host candidate, in place of the local address, which stays private.
+    #[default]
+    Replace,
+    /// As a server-reflexive candidate beside the host candidate.
+    Add,
+}
+
 /// Who begins the DTLS handshake (RFC 8842).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DtlsRole {
@@ -300,6 +336,7 @@ impl Default for SettingEngine {
         Self {
             crypto_provider: None,
             ice_lite: false,
+            address_rewrite: Vec::new(),
             ice: rtc_ice::AgentConfig::default(),
             mtu: 1200,
             answering_dtls_role: DtlsRole::Client,

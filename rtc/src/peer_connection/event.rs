@@ -1,5 +1,7 @@
 //! What a peer connection tells the application.
 
+use std::net::SocketAddr;
+
 use crate::data_channel::RTCDataChannelId;
 use crate::media_stream::{MediaStreamId, MediaStreamTrackId, RtpStreamId};
 use crate::peer_connection::state::{
@@ -31,6 +33,22 @@ pub enum RTCPeerConnectionEvent {
     OnDataChannel(RTCDataChannelEvent),
     /// Something happened to a remote track.
     OnTrack(RTCTrackEvent),
+    /// A local address is gone, with its candidates.
+    OnPathLost(RTCPathLostEvent),
+}
+
+/// A local address is gone: its interface went down or its socket failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct RTCPathLostEvent {
+    /// The address.
+    pub local_addr: SocketAddr,
+    /// Whether data went by it.
+    pub in_use: bool,
+    /// No other path is known to work: an ICE restart
+    /// ([`restart_ice`](crate::peer_connection::RTCPeerConnection::restart_ice)) is the way on, best
+    /// as soon as there is a new address.
+    pub ice_restart_advised: bool,
 }
 
 /// An event of one data channel.

@@ -104,6 +104,14 @@ pub enum RTCEvent {
         /// The local address of the socket.
         local_addr: SocketAddr,
     },
+    /// A socket was bound at an address that has come up; the same as
+    /// [`add_local_interface`](RTCPeerConnection::add_local_interface).
+    InterfaceFound {
+        /// The local address of the socket.
+        local_addr: SocketAddr,
+        /// What it carries.
+        protocol: TransportProtocol,
+    },
     /// A datagram could not be sent. A hint only: the path is judged by its checks.
     SendFailed {
         /// Its path.
@@ -644,8 +652,12 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     fn handle_event(&mut self, event: RTCEvent) -> Result<(), Error> {
         match event {
             RTCEvent::PathLost { local_addr } => {
-                self.remove_local_interface(local_addr, TransportProtocol::UDP);
+                self.lose_path(local_addr);
             }
+            RTCEvent::InterfaceFound {
+                local_addr,
+                protocol,
+            } => self.add_local_interface(local_addr, protocol)?,
             RTCEvent::SendFailed { transport } => {
                 tracing::trace!(peer = %transport.peer_addr, "a datagram could not be sent");
             }

@@ -11,7 +11,7 @@ use rtc_shared::TransportProtocol;
 use super::RTCPeerConnection;
 use super::configuration::{DtlsRole, RTCAnswerOptions, RTCOfferOptions};
 use super::description::{DataSection, Description};
-use super::event::{RTCPeerConnectionEvent, RTCPeerConnectionIceEvent};
+use super::event::{RTCPathLostEvent, RTCPeerConnectionEvent, RTCPeerConnectionIceEvent};
 use super::jsep::{Applied, Side};
 use super::negotiate::{self, LocalTransport};
 use super::sdp::{RTCSdpType, RTCSessionDescription};
@@ -323,7 +323,8 @@ impl RTCPeerConnection {
         }
         self.interfaces.push((addr, protocol));
         if self.gathering_state != RTCIceGatheringState::New {
-            if let Some(candidate) = self.transport.add_host(addr, protocol) {
+            let rewrite = &self.configuration.setting.address_rewrite;
+            for candidate in self.transport.add_host(addr, protocol, rewrite) {
                 self.announce_candidate(candidate);
             }
             self.finish_gathering();
@@ -339,6 +340,34 @@ impl RTCPeerConnection {
             .retain(|interface| *interface != (addr, protocol));
         self.transport.ice.remove_local_base(addr);
         self.settle();
+    }
+
+    /// The same for a socket that was lost rather than given up; the application is told.
+    pub(crate) fn lose_path(&mut self, local_addr: SocketAddr) {
+        let lost: Vec<_> = self
+            .interfaces
+            .iter()
+            .filter(|(addr, _)| *addr == local_addr)
+            .map(|(_, protocol)| *protocol)
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        let selected = |connection: &Self| {
+            let path = connection.transport.ice.selected_path();
+            path.map(|path| path.local_addr)
+        };
+        let in_use = selected(self) == Some(local_addr);
+        for protocol in lost {
+            self.remove_local_interface(local_addr, protocol);
+        }
+        let event = RTCPathLostEvent {
+            local_addr,
+            in_use,
+            ice_restart_advised: in_use && selected(self).is_none(),
+        };
+        self.events
+            .push_back(RTCPeerConnectionEvent::OnPathLost(event));
     }
 
     /// Asks for an ICE restart with the next offer; `OnNegotiationNeededEvent` follows.
@@ -581,8 +610,9 @@ impl RTCPeerConnection {
             return;
         }
         self.set_gathering_state(RTCIceGatheringState::Gathering);
-        for (addr, protocol) in self.interfaces.clone() {
-            self.transport.add_host(addr, protocol);
+        for &(addr, protocol) in &self.interfaces {
+            let rewrite = &self.configuration.setting.address_rewrite;
+            self.transport.add_host(addr, protocol, rewrite);
         }
         for candidate in self.transport.ice.local_candidates().to_vec() {
             self.announce_candidate(candidate);

@@ -17,7 +17,7 @@ use tracing::{debug, trace};
 
 use self::demux::Class;
 use crate::Error;
-use crate::peer_connection::configuration::SettingEngine;
+use crate::peer_connection::configuration::{AddressRewrite, AddressRewriteMode, SettingEngine};
 use crate::peer_connection::description::DataSection;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
@@ -131,15 +131,31 @@ impl Transport {
         self.peer.as_ref().map(|peer| peer.role)
     }
 
-    /// Adds a host candidate for a bound socket.
+    /// Adds the candidates of a bound socket.
     pub(crate) fn add_host(
         &mut self,
         addr: SocketAddr,
         protocol: TransportProtocol,
-    ) -> Option<Candidate> {
-        self.ice
-            .add_local_candidate(Candidate::host(addr, protocol))
-            .cloned()
+        rewrite: &[AddressRewrite],
+    ) -> Vec<Candidate> {
+        let host = Candidate::host(addr, protocol);
+        let rule = rewrite.iter().find(|rule| rule.fits(addr));
+        let external = rule.map(|rule| SocketAddr::new(rule.external, addr.port()));
+        let candidates = match (rule.map(|rule| rule.mode), external) {
+            (Some(AddressRewriteMode::Replace), Some(external)) => {
+                vec![Candidate::host(external, protocol).with_base(addr)]
+            }
+            (Some(AddressRewriteMode::Add), Some(external))
+                if protocol == TransportProtocol::UDP =>
+            {
+                vec![host, Candidate::server_reflexive(external, addr)]
+            }
+            _ => vec![host],
+        };
+        candidates
+            .into_iter()
+            .filter_map(|candidate| self.ice.add_local_candidate(candidate).cloned())
+            .collect()
     }
 
     /// Tells whether a description of the peer fits what is established already.
