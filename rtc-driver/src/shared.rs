@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::events::EventQueue;
 use crate::pump::CoreAccess;
-use crate::waiters::{Key, Place, Step, Waiters, When};
+use crate::waiters::{Key, Place, Registry, Step, Waiters, Watched, When};
 use crate::{Error, SendError};
 
 /// What the handles and the driver of one connection share.
@@ -156,6 +156,23 @@ impl Shared {
         }
         let _recover = Recover(self);
         self.with(f)
+    }
+}
+
+impl Watched for Shared {
+    type State = State;
+
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        // The method of the type itself.
+        Self::with(self, f)
+    }
+}
+
+impl Watched for Handle {
+    type State = State;
+
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        self.0.with(f)
     }
 }
 
@@ -396,21 +413,6 @@ impl State {
         self.core.is_flushed()
     }
 
-    pub(crate) fn register(&mut self, place: Place, key: &mut Key, when: When, waker: &Waker) {
-        self.next_key += 1;
-        let fresh = self.next_key;
-        self.writers_wait |= matches!(place, Place::Write(_));
-        if let Some(waiters) = self.waiters(place) {
-            waiters.register(key, fresh, when, waker);
-        }
-    }
-
-    pub(crate) fn unregister(&mut self, place: Place, key: &Key) {
-        if let Some(waiters) = self.waiters(place) {
-            waiters.remove(key);
-        }
-    }
-
     fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {
         match place {
             Place::Connection => Some(&mut self.waiting),
@@ -422,6 +424,25 @@ impl State {
                 .channels
                 .get_mut(&id)
                 .map(|channel| &mut channel.writers),
+        }
+    }
+}
+
+impl Registry for State {
+    type Place = Place;
+
+    fn register(&mut self, place: Place, key: &mut Key, when: When, waker: &Waker) {
+        self.next_key += 1;
+        let fresh = self.next_key;
+        self.writers_wait |= matches!(place, Place::Write(_));
+        if let Some(waiters) = self.waiters(place) {
+            waiters.register(key, fresh, when, waker);
+        }
+    }
+
+    fn unregister(&mut self, place: Place, key: &Key) {
+        if let Some(waiters) = self.waiters(place) {
+            waiters.remove(key);
         }
     }
 }

@@ -145,7 +145,7 @@ pub struct RTCEndpoint<P = RTCPeerConnection> {
     ready: VecDeque<u32>,
     unknown: UnknownPeers,
     /// Datagrams without an owner, where somebody wants them.
-    strays: Option<Vec<TaggedBytesMut>>,
+    strays: Option<VecDeque<TaggedBytesMut>>,
     counters: RTCEndpointCounters,
     scratch: Scratch,
 }
@@ -292,6 +292,11 @@ impl<P: Peer> RTCEndpoint<P> {
         Some(slot.peer)
     }
 
+    /// A connection, to look at.
+    pub fn get(&self, id: RTCPeerId) -> Option<&P> {
+        self.slots.get(id).map(|slot| &slot.peer)
+    }
+
     /// A connection, to be used. It is looked at afterwards: for what it has to send, its deadline and
     /// where it can be reached.
     pub fn get_mut(&mut self, id: RTCPeerId) -> Option<&mut P> {
@@ -301,6 +306,12 @@ impl<P: Peer> RTCEndpoint<P> {
             self.touched.push(id.index);
         }
         Some(&mut slot.peer)
+    }
+
+    /// The local interfaces.
+    #[must_use]
+    pub fn local_interfaces(&self) -> &[(SocketAddr, TransportProtocol)] {
+        &self.interfaces
     }
 
     /// Number of peers.
@@ -485,7 +496,7 @@ impl<P: Peer> RTCEndpoint<P> {
     fn handle_stray(&mut self, missing: Missing, message: TaggedBytesMut) {
         match (&mut self.strays, missing) {
             (Some(strays), Missing::Path | Missing::Transaction | Missing::Ufrag) => {
-                strays.push(message);
+                strays.push_back(message);
             }
             _ => self.drop_stray(missing, message),
         }
@@ -519,6 +530,10 @@ impl<P: Peer> RTCEndpoint<P> {
                     let _ = connection.handle_event(event);
                 });
             }
+            RTCEvent::InterfaceFound {
+                local_addr,
+                protocol,
+            } => self.add_local_interface(local_addr, protocol),
             RTCEvent::SendFailed { transport } => {
                 if let Some(peer) = self.routes.by_path(&transport.five_tuple()) {
                     self.visit(peer, false, |connection| {
@@ -594,7 +609,8 @@ impl<P: Peer> RTCEndpoint<P> {
     }
 
     /// A peer that something happened to since it was last given here, so that it may have events and
-    /// messages; they are polled from the peer itself, all of them.
+    /// messages, or be drained. They are polled from the peer itself: events until there are none,
+    /// messages as many as the owner wants.
     pub fn poll_ready_peer(&mut self) -> Option<RTCPeerId> {
         self.look_at_touched();
         while let Some(peer) = self.ready.pop_front() {
@@ -613,8 +629,21 @@ impl<P: Peer> RTCEndpoint<P> {
         });
     }
 
-    /// Calls `f` with a peer and takes note of what that has changed.
-    fn visit<R>(
+    /// Calls `f` with a peer to which something happens.
+    fn visit(&mut self, peer: u32, heard: bool, f: impl FnOnce(&mut RTCPeerConnection)) {
+        if self.look(peer, heard, f).is_some() {
+            self.mark_ready(peer);
+        }
+    }
+
+    fn mark_ready(&mut self, peer: u32) {
+        if let Some(slot) = self.slots.at_mut(peer) {
+            mark(&mut slot.ready, &mut self.ready, peer);
+        }
+    }
+
+    /// Calls `f` with a peer and takes note of where it can be reached and what it wants afterwards.
+    fn look<R>(
         &mut self,
         peer: u32,
         heard: bool,
@@ -629,7 +658,6 @@ impl<P: Peer> RTCEndpoint<P> {
         });
         self.deadlines.set(peer, deadline);
         mark(&mut slot.sending, &mut self.sending, peer);
-        mark(&mut slot.ready, &mut self.ready, peer);
         Some(result)
     }
 
@@ -642,10 +670,14 @@ impl<P: Peer> RTCEndpoint<P> {
 
     fn look_at_touched(&mut self) {
         while let Some(peer) = self.touched.pop() {
-            if let Some(slot) = self.slots.at_mut(peer) {
-                slot.touched = false;
+            let Some(slot) = self.slots.at_mut(peer) else {
+                continue;
+            };
+            slot.touched = false;
+            // Whoever had it in hand knows the rest, and would be sent round in circles.
+            if self.look(peer, false, |connection| connection.has_events()) == Some(true) {
+                self.mark_ready(peer);
             }
-            self.visit(peer, false, |_| ());
         }
     }
 }
@@ -671,10 +703,10 @@ impl<P: Peer> RTCEndpoint<P> {
         self.routes.poll_change()
     }
 
-    /// A datagram whose owner is not here, the last one first. [`route_of`](Self::route_of) tells by
+    /// A datagram whose owner is not here. [`route_of`](Self::route_of) tells by
     /// what to look for its owner; where there is none, [`reject`](Self::reject) it.
     pub fn poll_stray(&mut self) -> Option<TaggedBytesMut> {
-        self.strays.as_mut()?.pop()
+        self.strays.as_mut()?.pop_front()
     }
 
     /// By which route a datagram finds its peer.

@@ -69,6 +69,14 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    pub(super) fn get(&self, id: RTCPeerId) -> Option<&T> {
+        self.entries
+            .get(id.index as usize)
+            .filter(|entry| entry.generation == id.generation)?
+            .value
+            .as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, id: RTCPeerId) -> Option<&mut T> {
         self.entries
             .get_mut(id.index as usize)
