@@ -254,7 +254,7 @@ impl Generation {
 
     pub(crate) fn accepts(&self, path: &FiveTuple) -> bool {
         self.pair_at(path)
-            .is_some_and(|pair| pair.valid || pair.counters.requests_received > 0)
+            .is_some_and(Pair::is_accepted)
             || self.early.iter().any(|check| check.path == *path)
     }
 
@@ -263,7 +263,7 @@ impl Generation {
         let pairs = self
             .pairs
             .iter()
-            .filter(|pair| pair.valid || pair.counters.requests_received > 0)
+            .filter(|pair| pair.is_accepted())
             .map(|pair| (pair.path, pair.valid));
         let early = self.early.iter().map(|check| (check.path, false));
         pairs.chain(early)
