@@ -294,6 +294,11 @@ impl State {
         }
     }
 
+    /// When closing is cut short, if it was begun.
+    pub(crate) fn close_by(&self) -> Option<Instant> {
+        self.close_by
+    }
+
     /// Passes on what a turn of the driver has brought. `blocked`: a socket has no room for the last
     /// batch.
     pub(crate) fn settle(&mut self, now: Instant, blocked: bool, wakes: &mut Vec<Waker>) -> Turn {
