@@ -12,6 +12,7 @@
 mod channels;
 mod corpus;
 mod dependencies;
+mod endpoint;
 mod hostile;
 mod hostile_peer;
 mod negotiation;
