@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,10 +15,9 @@ use rtc::shared::{TaggedBytesMut, Transmit};
 use super::group::Link;
 use super::shared::{EndpointShared, Incoming, Interfaces, Member, MemberWaker};
 use super::{Endpoint, EndpointCounters};
-use crate::gather::{Watch, expand};
 use crate::pump::{Core, Progress, Pump};
 use crate::shared::{Phase, Turn};
-use crate::{DatagramSocket, Error, Timer};
+use crate::{Bound, DatagramSocket, Error, InterfaceWatch, Timer};
 
 /// Carries datagrams and time to every connection of an endpoint; to be spawned on the runtime of its
 /// sockets.
@@ -32,7 +30,7 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     core: Carrier,
     pump: Pump<S>,
     timer: T,
-    watch: Option<Watch<S>>,
+    watch: Option<InterfaceWatch<S>>,
     /// When connections that are closing are to be cut short.
     closing: BTreeSet<(Instant, RTCPeerId)>,
     /// Connections to be looked at in this turn.
@@ -103,16 +101,8 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
         timer: T,
         clock: impl Timer,
     ) -> Result<(Endpoint, Self), Error> {
-        let pump = Pump::new(sockets).map_err(|error: io::Error| Error::Socket {
-            addr: ([0, 0, 0, 0], 0).into(),
-            kind: error.kind(),
-        })?;
-        let mut endpoint = RTCEndpoint::new();
-        for (addr, protocol) in pump.local_addrs() {
-            for addr in expand(addr)? {
-                endpoint.add_local_interface(addr, protocol);
-            }
-        }
+        let bound = Bound::endpoint(sockets)?;
+        let endpoint = bound.core;
         let interfaces = Interfaces::from(endpoint.local_interfaces());
         let shared = EndpointShared::new(interfaces, Box::new(clock));
         Ok((
@@ -124,9 +114,9 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                     link: None,
                     moved: false,
                 },
-                pump,
+                pump: bound.pump,
                 timer,
-                watch: None,
+                watch: bound.watch,
                 closing: BTreeSet::new(),
                 attended: Vec::new(),
                 close_told: false,
@@ -137,7 +127,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
     }
 
     /// Follows interfaces that come and go.
-    pub(super) fn watch(&mut self, watch: Option<Watch<S>>) {
+    pub(super) fn watch(&mut self, watch: Option<InterfaceWatch<S>>) {
         self.watch = watch;
     }
 
