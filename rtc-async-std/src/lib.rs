@@ -40,13 +40,19 @@ use async_std::task;
 pub use rtc_driver::rtc;
 pub use rtc_driver::{
     Builder, Candidates, DataChannel, DataChannelIo, DataChannelMessage, DataChannels, Driver,
-    Error, Events, Interface, PeerConnection, Runtime, SendError, Sending, TrySendError,
+    Endpoint, EndpointBuilder, EndpointGroup, Error, Events, Interface, PeerConnection, Runtime,
+    SendError, Sending, TrySendError, UnknownPeers,
 };
 pub use rtc_smol::{SmolSocket as AsyncStdSocket, SmolTimer as AsyncStdTimer};
 
 /// Begins a peer connection.
 pub fn builder() -> Builder<AsyncStdRuntime> {
     Builder::new(AsyncStdRuntime)
+}
+
+/// Begins an endpoint for many peers.
+pub fn endpoint() -> EndpointBuilder<AsyncStdRuntime> {
+    EndpointBuilder::new(AsyncStdRuntime)
 }
 
 /// Gives [`PeerConnection`] its `builder`, which knows this runtime.

@@ -119,6 +119,7 @@
 
 mod carrier;
 mod connection;
+mod endpoint;
 mod remote;
 mod socket;
 
@@ -126,5 +127,6 @@ pub use rtc_driver::rtc;
 pub use rtc_driver::{Error, Interface, PumpCounters, SocketOptions};
 
 pub use connection::PeerConnection;
+pub use endpoint::Endpoint;
 pub use remote::Remote;
 pub use socket::MioSocket;

@@ -12,14 +12,13 @@ use rtc_driver::rtc::peer_connection::RTCPeerConnection;
 #[derive(Clone)]
 pub struct Remote {
     calls: Arc<Calls>,
-    waker: Arc<Waker>,
 }
 
 impl Remote {
     pub(crate) fn new(calls: &Arc<Calls>, waker: Arc<Waker>) -> Self {
+        calls.lock().waker = Some(waker);
         Self {
             calls: Arc::clone(calls),
-            waker,
         }
     }
 
@@ -42,11 +41,12 @@ impl Remote {
         queue.calls.push_back(Box::new(f));
         self.calls.waiting.store(true, Ordering::Release);
         // Those that follow are taken in the same turn.
-        let first = queue.calls.len() == 1;
+        let is_first = queue.calls.len() == 1;
+        let waker = is_first.then(|| queue.waker.clone()).flatten();
         drop(queue);
-        if first {
+        if let Some(waker) = waker {
             // Err: the reactor is gone, and the connection will not be driven any more.
-            let _ = self.waker.wake();
+            let _ = waker.wake();
         }
         Ok(())
     }
@@ -79,6 +79,8 @@ pub(crate) struct Calls {
 #[derive(Default)]
 struct Queue {
     calls: VecDeque<Call>,
+    /// Kept here, since a waker that is dropped takes its event with it.
+    waker: Option<Arc<Waker>>,
     closed: bool,
 }
 

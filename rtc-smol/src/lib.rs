@@ -64,10 +64,11 @@ mod timer;
 pub use rtc_driver::rtc;
 pub use rtc_driver::{
     Builder, Candidates, DataChannel, DataChannelIo, DataChannelMessage, DataChannels, Driver,
-    Error, Events, Interface, PeerConnection, Runtime, SendError, Sending, TrySendError,
+    Endpoint, EndpointBuilder, EndpointGroup, Error, Events, Interface, PeerConnection, Runtime,
+    SendError, Sending, TrySendError, UnknownPeers,
 };
 
 #[cfg(feature = "smol")]
-pub use runtime::{PeerConnectionExt, SmolRuntime, builder};
+pub use runtime::{PeerConnectionExt, SmolRuntime, builder, endpoint};
 pub use socket::SmolSocket;
 pub use timer::SmolTimer;

@@ -3,7 +3,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use rtc_driver::{Builder, PeerConnection, Runtime};
+use rtc_driver::{Builder, EndpointBuilder, PeerConnection, Runtime};
 use smol::Executor;
 
 use crate::{SmolSocket, SmolTimer};
@@ -11,6 +11,11 @@ use crate::{SmolSocket, SmolTimer};
 /// Begins a peer connection on smol's global executor.
 pub fn builder() -> Builder<SmolRuntime> {
     Builder::new(SmolRuntime::global())
+}
+
+/// Begins an endpoint for many peers on smol's global executor.
+pub fn endpoint() -> EndpointBuilder<SmolRuntime> {
+    EndpointBuilder::new(SmolRuntime::global())
 }
 
 /// Gives [`PeerConnection`] its `builder`, which knows this runtime.

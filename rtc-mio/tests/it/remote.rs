@@ -55,6 +55,18 @@ fn a_call_wakes_the_loop_each_time() {
 }
 
 #[test]
+fn a_call_of_a_remote_that_is_gone_wakes_the_loop() {
+    for _ in 0..100 {
+        let (mut poll, mut connection, remote) = connection();
+        let (sender, receiver) = channel();
+        assert!(remote.call(move |_| sender.send(()).unwrap()).is_ok());
+        drop(remote);
+        turn(&mut poll, &mut connection);
+        receiver.try_recv().unwrap();
+    }
+}
+
+#[test]
 fn many_threads_call_in_their_order() {
     let (mut poll, mut connection, remote) = connection();
     let (sender, receiver) = channel();
