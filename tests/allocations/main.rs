@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and prints what it measured"
 )]
 
+mod driver;
 mod endpoint;
 
 use std::alloc::System;
@@ -31,6 +32,18 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn a_place_at_an_endpoint_costs_little() {
     let _alone = ALONE.lock().unwrap();
     endpoint::measure();
+}
+
+#[test]
+fn the_pump_allocates_nothing() {
+    let _alone = ALONE.lock().unwrap();
+    driver::measure_pump();
+}
+
+#[test]
+fn a_driver_adds_nothing_to_what_its_core_allocates() {
+    let _alone = ALONE.lock().unwrap();
+    driver::measure_driver();
 }
 
 #[test]
