@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test fails by panicking and prints what it measured"
 )]
 
@@ -41,7 +42,7 @@ fn the_pump_allocates_nothing() {
 }
 
 #[test]
-fn a_driver_adds_nothing_to_what_its_core_allocates() {
+fn a_driver_allocates_for_messages_and_not_for_datagrams() {
     let _alone = ALONE.lock().unwrap();
     driver::measure_driver();
 }

@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 fn two_hundred_peers_talk_over_a_lossy_network() {
     let mut world = World::new(1);
-    world.loss = 0.05;
+    world.set_loss(0.05);
     for _ in 0..200 {
         let client = world.client();
         world.join(client);
@@ -48,7 +48,7 @@ fn two_hundred_peers_talk_over_a_lossy_network() {
 fn ice_restarts_of_either_side_keep_messages_flowing() {
     for_each_seed(8, |seed| {
         let mut world = World::connected(seed, 12);
-        world.loss = 0.05;
+        world.set_loss(0.05);
         for round in 0..3 {
             for client in (0..12).step_by(2) {
                 world.clients[client].connection.restart_ice();
@@ -500,6 +500,7 @@ fn a_busy_peer_does_not_keep_the_others_from_sending() {
     // A first flood, so that the window is wide.
     flood(&mut world);
     assert!(world.run(LONG, |world| world.clients[0].received.len() > 200));
+    world.run_for(Duration::from_secs(1));
     flood(&mut world);
     for client in &world.clients[1..] {
         world

@@ -1,4 +1,5 @@
-//! What the integration tests share: two bare cores on the network of `rtc_driver::test`, in virtual
-//! time. The same seed gives the same run.
+//! What the tests share: two bare cores on the network of `rtc_driver::test`, in virtual time, and a
+//! runtime over `rtc-mio`.
 
+pub mod reactor;
 pub mod sim;

@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) hosts: BTreeMap<HostId, HostState>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     rng: Rng,
+    /// Kept for its memory.
+    wakes: Vec<Waker>,
     pub(super) next_watcher: u64,
     is_running: bool,
 }
@@ -88,33 +90,37 @@ impl Shared {
 
     /// Moves time to the next thing that happens. `false`: nothing will, ever.
     fn advance(&self) -> bool {
-        let mut wakes = Vec::new();
-        {
-            let mut state = self.lock();
-            let State {
-                now,
-                network,
-                sockets,
-                timers,
-                hosts,
-                ..
-            } = &mut *state;
-            let next = match (network.poll_timeout(), timers.next()) {
-                (Some(arrival), Some(alarm)) => arrival.min(alarm),
-                (arrival, alarm) => match arrival.or(alarm) {
-                    Some(next) => next,
-                    None => return false,
-                },
-            };
-            *now = next.max(*now);
-            while let Some((host, datagram)) = network.receive(*now) {
-                if let Some(state) = hosts.get_mut(&host) {
-                    sockets.deliver(host, datagram, network, &mut state.calls, &mut wakes);
-                }
+        let mut wakes = std::mem::take(&mut self.lock().wakes);
+        let is_next = self.advance_to_next(&mut wakes);
+        wakes.drain(..).for_each(Waker::wake);
+        self.lock().wakes = wakes;
+        is_next
+    }
+
+    fn advance_to_next(&self, wakes: &mut Vec<Waker>) -> bool {
+        let mut state = self.lock();
+        let State {
+            now,
+            network,
+            sockets,
+            timers,
+            hosts,
+            ..
+        } = &mut *state;
+        let next = match (network.poll_timeout(), timers.next()) {
+            (Some(arrival), Some(alarm)) => arrival.min(alarm),
+            (arrival, alarm) => match arrival.or(alarm) {
+                Some(next) => next,
+                None => return false,
+            },
+        };
+        *now = next.max(*now);
+        while let Some((host, datagram)) = network.receive(*now) {
+            if let Some(state) = hosts.get_mut(&host) {
+                sockets.deliver(host, datagram, network, &mut state.calls, wakes);
             }
-            timers.expire(*now, &mut wakes);
         }
-        wakes.into_iter().for_each(Waker::wake);
+        timers.expire(*now, wakes);
         true
     }
 
@@ -156,6 +162,7 @@ impl World {
                     hosts: BTreeMap::new(),
                     names: BTreeMap::new(),
                     rng: Rng::from_seed(bytes),
+                    wakes: Vec::new(),
                     next_watcher: 0,
                     is_running: false,
                 }),

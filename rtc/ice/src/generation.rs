@@ -253,8 +253,7 @@ impl Generation {
     }
 
     pub(crate) fn accepts(&self, path: &FiveTuple) -> bool {
-        self.pair_at(path)
-            .is_some_and(Pair::is_accepted)
+        self.pair_at(path).is_some_and(Pair::is_accepted)
             || self.early.iter().any(|check| check.path == *path)
     }
 

@@ -1,8 +1,7 @@
 //! One endpoint with many peers, many single connections against it, and the network between them.
 
 use std::cell::Cell;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::sansio::Protocol;
 use rtc::shared::{Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc_driver::test::{Datagram, HostId, Link, Network};
 
 /// A connection that counts how often it is used.
 #[derive(Debug)]
@@ -51,21 +51,11 @@ pub(crate) struct Client {
     pub(crate) gone: bool,
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Flight {
-    arrival: Instant,
-    sequence: u64,
-    from: SocketAddr,
-    to: SocketAddr,
-    datagram: Vec<u8>,
-}
-
 pub(crate) struct World {
     pub(crate) endpoint: RTCEndpoint<Counted>,
     pub(crate) addr: SocketAddr,
     pub(crate) clients: Vec<Client>,
     pub(crate) now: Instant,
-    pub(crate) loss: f64,
     pub(crate) unknown: Vec<RTCUnknownPeer>,
     /// Uses of all peers.
     pub(crate) uses: Rc<Cell<usize>>,
@@ -73,8 +63,10 @@ pub(crate) struct World {
     pub(crate) echoed: BTreeMap<RTCPeerId, Vec<String>>,
     certificate: Certificate,
     rng: Rng,
-    flights: BinaryHeap<Reverse<Flight>>,
-    sequence: u64,
+    network: Network,
+    /// Where the endpoint is, and where everybody else is.
+    server: HostId,
+    others: HostId,
 }
 
 impl World {
@@ -85,19 +77,22 @@ impl World {
         let addr = "192.0.2.1:3478".parse().unwrap();
         let mut endpoint = RTCEndpoint::new();
         endpoint.add_local_interface(addr, TransportProtocol::UDP);
+        let mut network = Network::new(rng.u64());
+        *network.default_link_mut() =
+            Link::new(Duration::from_millis(5)).with_jitter(Duration::from_millis(3));
         Self {
             endpoint,
             addr,
             clients: Vec::new(),
             now: Instant::now(),
-            loss: 0.0,
             unknown: Vec::new(),
             uses: Rc::default(),
             echoed: BTreeMap::new(),
             certificate,
             rng,
-            flights: BinaryHeap::new(),
-            sequence: 0,
+            server: network.add_host([addr.ip()]),
+            others: network.add_host([]),
+            network,
         }
     }
 
@@ -109,6 +104,13 @@ impl World {
             .with_certificates(vec![self.certificate.clone()])
             .with_setting_engine(setting)
             .build()
+    }
+
+    /// Loses so many of all datagrams from now on, and others overtake each other.
+    pub(crate) fn set_loss(&mut self, loss: f64) {
+        let link = self.network.default_link_mut();
+        link.loss = loss;
+        link.in_order = false;
     }
 
     /// A connection for the endpoint.
@@ -135,6 +137,7 @@ impl World {
             .add_local_interface(private, TransportProtocol::UDP)
             .unwrap();
         let channel = connection.create_data_channel("echo", None).unwrap().id();
+        self.network.add_address(self.others, public.ip());
         self.clients.push(Client {
             connection,
             private,
@@ -227,27 +230,21 @@ impl World {
 
     /// Puts a datagram on the way to the endpoint, in the name of any address.
     pub(crate) fn inject(&mut self, from: SocketAddr, datagram: Vec<u8>) {
-        let to = self.addr;
-        self.fly(from, to, datagram, Duration::from_millis(1));
-    }
-
-    fn fly(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>, delay: Duration) {
-        self.sequence += 1;
-        self.flights.push(Reverse(Flight {
-            arrival: self.now + delay,
-            sequence: self.sequence,
-            from,
-            to,
-            datagram,
-        }));
+        let at = self.now + Duration::from_millis(1);
+        let datagram = Datagram::new(from, self.addr, datagram);
+        self.network.inject(at, self.server, datagram);
     }
 
     fn send(&mut self, from: SocketAddr, to: SocketAddr, batch: &[u8], segment: Option<usize>) {
-        for datagram in batch.chunks(segment.unwrap_or(batch.len())) {
-            if self.rng.unit() >= self.loss {
-                let delay = Duration::from_micros(5_000 + u64::from(self.rng.below(3_000)));
-                self.fly(from, to, datagram.to_vec(), delay);
-            }
+        let host = if from == self.addr {
+            self.server
+        } else {
+            self.others
+        };
+        for contents in batch.chunks(segment.unwrap_or(batch.len())) {
+            let contents = self.network.buffer(contents);
+            let datagram = Datagram::new(from, to, contents);
+            self.network.send(self.now, host, datagram);
         }
     }
 
@@ -260,7 +257,7 @@ impl World {
                 return true;
             }
             self.flush();
-            let arrival = self.flights.peek().map(|Reverse(flight)| flight.arrival);
+            let arrival = self.network.poll_timeout();
             let client = self
                 .live()
                 .filter_map(|client| client.connection.poll_timeout())
@@ -293,28 +290,25 @@ impl World {
     fn deliver(&mut self) {
         let now = self.now;
         let mut batch = Vec::new();
-        while let Some(Reverse(flight)) = self.flights.peek()
-            && flight.arrival <= now
-        {
-            let Some(Reverse(flight)) = self.flights.pop() else {
-                break;
-            };
+        while let Some((host, datagram)) = self.network.receive(now) {
             let message = |local_addr| TaggedBytesMut {
                 now,
                 transport: TransportContext {
                     local_addr,
-                    peer_addr: flight.from,
+                    peer_addr: datagram.source,
                     transport_protocol: TransportProtocol::UDP,
                     ecn: None,
                 },
-                message: BytesMut::from(&*flight.datagram),
+                message: BytesMut::from(&*datagram.contents),
             };
-            if flight.to == self.addr {
-                batch.push(message(flight.to));
-            } else if let Some(client) = self.live().find(|client| client.public == flight.to) {
+            let to = datagram.destination;
+            if host == self.server {
+                batch.push(message(to));
+            } else if let Some(client) = self.live().find(|client| client.public == to) {
                 let message = message(client.private);
                 client.connection.handle_read_batch(&mut vec![message]);
             }
+            self.network.recycle(datagram);
         }
         self.endpoint.handle_read_batch(&mut batch);
         assert!(batch.is_empty());

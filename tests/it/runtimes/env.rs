@@ -48,9 +48,13 @@ impl<R: Runtime> Place<R> {
         self
     }
 
+    pub(super) fn configuration(&self) -> RTCConfiguration {
+        (self.configuration)()
+    }
+
     /// A builder that binds nothing yet.
     pub(super) fn bare_builder(&self) -> Builder<Probe<R>> {
-        Builder::new(self.probe.clone()).with_configuration((self.configuration)())
+        Builder::new(self.probe.clone()).with_configuration(self.configuration())
     }
 
     pub(super) fn builder(&self) -> Builder<Probe<R>> {

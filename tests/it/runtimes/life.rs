@@ -174,8 +174,8 @@ pub(super) async fn panics_of_users_leave_nothing<R: Runtime>(env: Env<R>) {
 
 pub(super) async fn errors_say_what_was_wrong<R: Runtime>(env: Env<R>) {
     let (alice, bob) = env.pair();
-    let offer = alice.create_offer(None).unwrap();
-    alice.set_local_description(offer).unwrap();
+    let channel = alice.create_data_channel("x", None).unwrap();
+    alice.set_local_description(None).unwrap();
     let described = env.soon(alice.gathering_complete()).await.unwrap();
     let port = described.sdp.lines().find_map(|line| {
         let mut words = line.strip_prefix("a=candidate:")?.split(' ').skip(5);
@@ -185,7 +185,7 @@ pub(super) async fn errors_say_what_was_wrong<R: Runtime>(env: Env<R>) {
     let error = env.a.bare_builder().bind(addr).build().unwrap_err();
     assert_eq!(error, Error::AddressInUse(addr));
     assert!(error.to_string().contains(&addr.to_string()), "{error}");
-    drop(alice);
+    drop((alice, channel));
 
     let alice = env.a.peer();
     let bad = RTCSessionDescription {
@@ -208,12 +208,11 @@ pub(super) async fn errors_say_what_was_wrong<R: Runtime>(env: Env<R>) {
         matches!(early.try_send("x"), Err(TrySendError::NotOpen(message)) if message == "x".into())
     );
     let (here, there) = env.soon(open(&alice, &bob)).await;
-    // The first channel that bob sees is the early one.
-    let (here, there) = if there.label() == "early" {
-        drop(here);
-        (early.clone(), there)
+    // Either may be the first that the peer sees.
+    let (here, early) = if there.label() == "early" {
+        (early, here)
     } else {
-        (here, there)
+        (here, early)
     };
     let max = here.max_message_size();
     let error = here.send(vec![0; max + 1]).await;
@@ -244,14 +243,15 @@ pub(super) async fn errors_say_what_was_wrong<R: Runtime>(env: Env<R>) {
 
 /// A runtime that ends takes its drivers with it; whoever waits elsewhere is told.
 pub(super) fn the_end_of_the_runtime_is_told<P: Platform>() {
-    let (connection, channel, waiting) = P::run(|env| async move {
+    let (connection, channel, waiting, _peer) = P::run(|env| async move {
         let (alice, bob) = env.pair();
         let channel = alice.create_data_channel("x", None).unwrap();
         env.soon(signal(&alice, &bob)).await;
         env.soon(channel.opened()).await.unwrap();
         let waits = channel.clone();
         let waiting = std::thread::spawn(move || smol::block_on(waits.recv()));
-        (alice, channel, waiting)
+        // The peer too has to live until the end, or it would say farewell before.
+        (alice, channel, waiting, bob)
     });
     assert_eq!(waiting.join().unwrap(), Some(Err(Error::DriverLost)));
     assert_eq!(connection.create_offer(None), Err(Error::DriverLost));

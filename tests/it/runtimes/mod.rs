@@ -2,6 +2,7 @@
 //! nothing behind.
 
 mod change;
+mod crowd;
 mod data;
 mod env;
 mod faults;
@@ -44,6 +45,7 @@ macro_rules! scenarios_on {
                 life::whoever_waits_is_woken_by_the_end;
                 life::panics_of_users_leave_nothing;
                 life::errors_say_what_was_wrong;
+                crowd::two_hundred_peers_share_one_endpoint;
                 faults::errors_of_sockets_are_survived;
                 faults::a_broken_socket_is_replaced_by_another;
                 faults::interfaces_come_and_go;
@@ -76,6 +78,7 @@ scenarios_on! {
     tokio_current_thread: TokioCurrentThread;
     smol: Smol;
     async_std: AsyncStd;
+    mio: Mio;
     virtual_time: VirtualTime;
 }
 

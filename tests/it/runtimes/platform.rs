@@ -7,6 +7,7 @@ use rtc_async_std::AsyncStdRuntime;
 use rtc_driver::Runtime;
 use rtc_driver::test::{TestRuntime, World};
 use rtc_smol::SmolRuntime;
+use rtc_tests::reactor::{MioRuntime, Reactor};
 use rtc_tokio::TokioRuntime;
 
 use super::env::{Env, Place};
@@ -70,7 +71,7 @@ impl Platform for Smol {
         std::thread::scope(|scope| {
             let other = Arc::clone(&executor);
             // Ended by the drop of `stop`, which a panic does too.
-            scope.spawn(move || drop(smol::block_on(other.run(stopped.recv()))));
+            scope.spawn(move || smol::block_on(other.run(stopped.recv())));
             let env = loopback(SmolRuntime::from(Arc::clone(&executor)));
             let result = smol::block_on(executor.run(scenario(env)));
             drop(stop);
@@ -92,6 +93,18 @@ impl Platform for AsyncStd {
         env.b.probe.end_tasks();
         async_std::task::block_on(env.nothing_left());
         result
+    }
+}
+
+pub(super) struct Mio;
+
+impl Platform for Mio {
+    type Runtime = MioRuntime;
+
+    fn run<T, F: Future<Output = T>>(scenario: impl FnOnce(Env<MioRuntime>) -> F) -> T {
+        let mut reactor = Reactor::new().unwrap();
+        let env = loopback(reactor.runtime());
+        reactor.block_on(scenario(env))
     }
 }
 

@@ -4,7 +4,6 @@ mod agent;
 mod cases;
 mod channel;
 mod failure;
-mod reactor;
 
 use std::io;
 use std::process::ExitCode;
@@ -14,10 +13,9 @@ use rtc_async_std::AsyncStdRuntime;
 use rtc_interop::args::{self, Args};
 use rtc_interop::lines;
 use rtc_smol::SmolRuntime;
+use rtc_tests::reactor::Reactor;
 use rtc_tokio::TokioRuntime;
 use tracing_subscriber::EnvFilter;
-
-use crate::reactor::Reactor;
 
 /// An interop agent whose stack is this project's.
 #[derive(Debug, Parser)]

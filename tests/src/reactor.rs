@@ -1,4 +1,4 @@
-//! A runtime on a loop of mio, for cases that are written for tasks: its sockets are those of
+//! A runtime on a loop of mio, for scenarios that are written for tasks: its sockets are those of
 //! `rtc-mio`, its tasks run on the loop's thread.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -17,38 +17,52 @@ use rtc_driver::{DatagramSocket, RecvMeta, Runtime, SendBatch, Timer};
 use rtc_mio::MioSocket;
 use smol::Executor;
 
-/// The loop. It runs while [`block_on`](Self::block_on) does.
-pub(crate) struct Reactor {
+/// The loop. It runs while [`block_on`](Self::block_on) does; dropped, it drops every task.
+pub struct Reactor {
     poll: mio::Poll,
     events: Events,
     runtime: MioRuntime,
+    /// Here alone: its tasks have the runtime, and would keep themselves alive otherwise.
+    executor: Arc<Executor<'static>>,
 }
 
 impl Reactor {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A loop without tasks.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn new() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
+        let executor = Arc::new(Executor::new());
         let shared = Shared {
             registry: poll.registry().try_clone()?,
             waker: mio::Waker::new(poll.registry(), WAKER)?,
             is_woken: AtomicBool::new(false),
-            executor: Executor::new(),
+            executor: Arc::downgrade(&executor),
             state: Mutex::default(),
         };
         Ok(Self {
             poll,
             events: Events::with_capacity(256),
             runtime: MioRuntime(Arc::new(shared)),
+            executor,
         })
     }
 
-    pub(crate) fn runtime(&self) -> MioRuntime {
+    /// What connections are made with.
+    #[must_use]
+    pub fn runtime(&self) -> MioRuntime {
         self.runtime.clone()
     }
 
     /// Runs the future, and the tasks that are spawned meanwhile.
-    pub(crate) fn block_on<T>(&mut self, future: impl Future<Output = T>) -> T {
+    ///
+    /// # Panics
+    /// When the system fails to wait for events.
+    pub fn block_on<T>(&mut self, future: impl Future<Output = T>) -> T {
         let MioRuntime(shared) = self.runtime();
-        let mut run = pin!(shared.executor.run(future));
+        let executor = Arc::clone(&self.executor);
+        let mut run = pin!(executor.run(future));
         let waker = Waker::from(Arc::clone(&shared));
         loop {
             // From here on, waking means another turn.
@@ -94,7 +108,7 @@ struct Shared {
     waker: mio::Waker,
     /// Something is ready to run.
     is_woken: AtomicBool,
-    executor: Executor<'static>,
+    executor: Weak<Executor<'static>>,
     state: Mutex<State>,
 }
 
@@ -152,7 +166,7 @@ impl Slot {
 
 /// The runtime that a [`Reactor`] drives.
 #[derive(Clone)]
-pub(crate) struct MioRuntime(Arc<Shared>);
+pub struct MioRuntime(Arc<Shared>);
 
 impl Runtime for MioRuntime {
     type Socket = TaskSocket;
@@ -185,7 +199,9 @@ impl Runtime for MioRuntime {
     }
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.0.executor.spawn(future).detach();
+        if let Some(executor) = self.0.executor.upgrade() {
+            executor.spawn(future).detach();
+        }
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -194,7 +210,7 @@ impl Runtime for MioRuntime {
 }
 
 /// A socket of `rtc-mio` that wakes its task.
-pub(crate) struct TaskSocket {
+pub struct TaskSocket {
     slot: Arc<Mutex<Slot>>,
     token: Token,
     shared: Arc<Shared>,
@@ -238,7 +254,7 @@ impl Drop for TaskSocket {
 }
 
 /// A timer that the loop serves.
-pub(crate) struct Alarm {
+pub struct Alarm {
     shared: Arc<Shared>,
     set: Option<Key>,
 }
