@@ -80,6 +80,7 @@ scenarios_on! {
     async_std: AsyncStd;
     mio: Mio;
     virtual_time: VirtualTime;
+    bad_network: BadNetwork;
 }
 
 /// What every runtime has to promise.

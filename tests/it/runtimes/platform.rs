@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rtc_async_std::AsyncStdRuntime;
 use rtc_driver::Runtime;
-use rtc_driver::test::{TestRuntime, World};
+use rtc_driver::test::{Link, TestRuntime, World};
 use rtc_smol::SmolRuntime;
 use rtc_tests::reactor::{MioRuntime, Reactor};
 use rtc_tokio::TokioRuntime;
@@ -114,17 +115,43 @@ impl Platform for VirtualTime {
     type Runtime = TestRuntime;
 
     fn run<T, F: Future<Output = T>>(scenario: impl FnOnce(Env<TestRuntime>) -> F) -> T {
-        let world = World::new(1);
-        let place = |ips: [&str; 2]| {
-            let host = world.host(ips);
-            let place = Place::new(host.runtime(), ips);
-            place.with_configuration(move || host.configuration().build())
-        };
-        let env = Env {
-            a: place(["192.0.2.1", "192.0.2.3"]),
-            b: place(["192.0.2.2", "192.0.2.4"]),
-            is_virtual: true,
-        };
-        world.run(scenario(env))
+        in_world(Link::default(), scenario)
     }
+}
+
+/// Virtual time, and a network that loses, delays and reorders.
+pub(super) struct BadNetwork;
+
+impl Platform for BadNetwork {
+    type Runtime = TestRuntime;
+
+    fn run<T, F: Future<Output = T>>(scenario: impl FnOnce(Env<TestRuntime>) -> F) -> T {
+        let mut link = Link::new(Duration::from_millis(20))
+            .with_loss(0.02)
+            .with_jitter(Duration::from_millis(5))
+            .with_reordering(0.01)
+            .with_duplication(0.01)
+            .with_bandwidth(50_000_000, 200_000);
+        link.in_order = false;
+        in_world(link, scenario)
+    }
+}
+
+fn in_world<T, F: Future<Output = T>>(
+    link: Link,
+    scenario: impl FnOnce(Env<TestRuntime>) -> F,
+) -> T {
+    let world = World::new(1);
+    world.set_default_link(link);
+    let place = |ips: [&str; 2]| {
+        let host = world.host(ips);
+        let place = Place::new(host.runtime(), ips);
+        place.with_configuration(move || host.configuration().build())
+    };
+    let env = Env {
+        a: place(["192.0.2.1", "192.0.2.3"]),
+        b: place(["192.0.2.2", "192.0.2.4"]),
+        is_virtual: true,
+    };
+    world.run(scenario(env))
 }
