@@ -144,7 +144,6 @@ impl<R: Runtime> Env<R> {
             }
         };
         let in_time = self.timeout(Duration::from_secs(30), nothing).await;
-        eprintln!("DBG a {} {} b {} {}", self.a.probe.tasks(), self.a.probe.sockets(), self.b.probe.tasks(), self.b.probe.sockets());
         assert!(
             in_time.is_some(),
             "tasks and sockets left: {:?}",
