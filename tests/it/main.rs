@@ -9,6 +9,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod addresses;
 mod channels;
 mod corpus;
 mod dependencies;
