@@ -46,6 +46,7 @@ pub(super) async fn two_hundred_peers_share_one_endpoint<R: Runtime>(env: Env<R>
     for (number, (_, _, here, _)) in held.iter().enumerate() {
         here.send(number.to_string().as_str()).await.unwrap();
     }
+    env.calm().await;
     for (number, (alice, bob, here, echoing)) in held.into_iter().enumerate() {
         let answer = env.soon(here.recv()).await.unwrap().unwrap();
         assert_eq!(answer.as_str(), Some(&*number.to_string()));

@@ -31,6 +31,7 @@ pub(super) async fn messages_echo_in_both_directions<R: Runtime>(env: Env<R>) {
                 assert!(answer.data[..] == message(number)[..] && answer.as_str().is_none());
             }
         }
+        env.calm().await;
         alice.close().await.unwrap();
         for echo in echoes {
             echo.join().await;
@@ -94,6 +95,7 @@ pub(super) async fn fifty_channels_of_all_modes_echo<R: Runtime>(env: Env<R>) {
             channels.push(task.join().await);
         }
         assert_eq!(channels.len(), 50);
+        env.calm().await;
         alice.close().await.unwrap();
         for echo in echoes {
             echo.join().await;
@@ -209,6 +211,7 @@ pub(super) async fn a_slow_reader_slows_its_channel_only<R: Runtime>(env: Env<R>
     }
     env.soon(slow_here.send("read again")).await.unwrap();
     assert!(env.soon(slow_there.recv()).await.unwrap().is_ok());
+    env.calm().await;
     env.soon(alice.close()).await.unwrap();
     env.soon(echoing.join()).await;
 }

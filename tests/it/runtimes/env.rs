@@ -20,6 +20,7 @@ pub(super) struct Env<R> {
     pub(super) b: Place<R>,
     /// Time does not pass by itself, and nobody waits for it.
     pub(super) is_virtual: bool,
+    pub(super) repair: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Where connections are made.
@@ -125,6 +126,14 @@ impl<R: Runtime> Env<R> {
             }
         })
         .await;
+    }
+
+    /// Has the network lose and reorder nothing from now on: farewells are sent once.
+    pub(super) async fn calm(&self) {
+        (self.repair)();
+        if self.is_virtual {
+            self.sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Live tasks and sockets.

@@ -49,6 +49,7 @@ pub(super) async fn errors_of_sockets_are_survived<R: Runtime>(env: Env<R>) {
     env.until(over).await;
     assert_eq!(alice.connection_state(), RTCPeerConnectionState::Connected);
     assert_eq!(env.left()[1], 2, "no socket was given up");
+    env.calm().await;
     env.soon(bob.close()).await.unwrap();
     env.soon(echoing.join()).await;
 }
@@ -70,6 +71,7 @@ pub(super) async fn a_broken_socket_is_replaced_by_another<R: Runtime>(env: Env<
     ask(&env, &here, "after").await;
     assert_eq!(env.a.probe.sockets(), 1);
     assert_eq!(alice.connection_state(), RTCPeerConnectionState::Connected);
+    env.calm().await;
     env.soon(alice.close()).await.unwrap();
     env.soon(echoing.join()).await;
 }
@@ -114,6 +116,7 @@ pub(super) async fn interfaces_come_and_go<R: Runtime>(env: Env<R>) {
     ask(&env, &here, "on the other").await;
     let path = alice.with_core(|core| core.selected_path()).unwrap();
     assert_eq!(path.local_addr.ip(), second);
+    env.calm().await;
     env.soon(alice.close()).await.unwrap();
     env.soon(echoing.join()).await;
 }

@@ -85,6 +85,7 @@ pub(super) async fn drops_in_every_state_leave_nothing<R: Runtime>(env: Env<R>) 
 pub(super) async fn the_peer_notices_a_close_and_a_drop<R: Runtime>(env: Env<R>) {
     for drops in [false, true] {
         let (alice, bob, here, there) = env.open().await;
+        env.calm().await;
         here.send("last words").await.unwrap();
         if drops {
             drop((alice, here));
@@ -122,6 +123,7 @@ pub(super) async fn whoever_waits_is_woken_by_the_end<R: Runtime>(env: Env<R>) {
     for _ in 0..10 {
         yield_now().await;
     }
+    env.calm().await;
     drop((alice, here));
     for task in waiting {
         env.soon(task.join()).await;
@@ -147,6 +149,7 @@ pub(super) async fn panics_of_users_leave_nothing<R: Runtime>(env: Env<R>) {
     // There are other handles.
     here.send("after").await.unwrap();
     assert_eq!(env.soon(there.recv()).await, Some(Ok("after".into())));
+    env.calm().await;
     let task = env.spawn(async move {
         let _handles = (alice, here);
         fail();

@@ -28,6 +28,7 @@ fn loopback<R: Runtime>(runtime: R) -> Env<R> {
         a: Place::new(runtime.clone(), ["127.0.0.1", "127.0.0.3"]),
         b: Place::new(runtime, ["127.0.0.2", "127.0.0.4"]),
         is_virtual: false,
+        repair: Arc::new(|| ()),
     }
 }
 
@@ -141,17 +142,24 @@ fn in_world<T, F: Future<Output = T>>(
     link: Link,
     scenario: impl FnOnce(Env<TestRuntime>) -> F,
 ) -> T {
-    let world = World::new(1);
+    let world = Arc::new(World::new(1));
     world.set_default_link(link);
     let place = |ips: [&str; 2]| {
         let host = world.host(ips);
         let place = Place::new(host.runtime(), ips);
         place.with_configuration(move || host.configuration().build())
     };
+    // Tasks must not keep the world alive.
+    let weak = Arc::downgrade(&world);
     let env = Env {
         a: place(["192.0.2.1", "192.0.2.3"]),
         b: place(["192.0.2.2", "192.0.2.4"]),
         is_virtual: true,
+        repair: Arc::new(move || {
+            if let Some(world) = weak.upgrade() {
+                world.set_default_link(Link::default());
+            }
+        }),
     };
     world.run(scenario(env))
 }
