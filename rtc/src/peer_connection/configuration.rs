@@ -1,11 +1,15 @@
 //! How a peer connection is to be made (webrtc-pc section 4.2).
 
+pub mod media_engine;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use rtc_crypto::{Certificate, CryptoProvider};
 use rtc_dtls::SrtpProfile;
+
+use self::media_engine::MediaEngine;
 
 /// A STUN or TURN server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +75,7 @@ pub struct RTCConfiguration {
     pub(crate) rtcp_mux_policy: RTCRtcpMuxPolicy,
     pub(crate) ice_candidate_pool_size: u8,
     pub(crate) certificates: Vec<Certificate>,
+    pub(crate) media_engine: MediaEngine,
     pub(crate) setting: SettingEngine,
     pub(crate) seed: Option<[u8; 32]>,
     pub(crate) unix_time: Option<Duration>,
@@ -112,6 +117,12 @@ impl RTCConfiguration {
     #[must_use]
     pub fn ice_candidate_pool_size(&self) -> u8 {
         self.ice_candidate_pool_size
+    }
+
+    /// Codecs and header extensions that are offered and accepted.
+    #[must_use]
+    pub fn media_engine(&self) -> &MediaEngine {
+        &self.media_engine
     }
 
     /// What W3C's dictionary has no word for.
@@ -166,6 +177,7 @@ impl RTCConfigurationBuilder {
                 rtcp_mux_policy: RTCRtcpMuxPolicy::Require,
                 ice_candidate_pool_size: 0,
                 certificates: Vec::new(),
+                media_engine: MediaEngine::with_defaults(),
                 setting: SettingEngine::default(),
                 seed: None,
                 unix_time: None,
@@ -213,6 +225,14 @@ impl RTCConfigurationBuilder {
     #[must_use]
     pub fn with_ice_candidate_pool_size(mut self, size: u8) -> Self {
         self.configuration.ice_candidate_pool_size = size;
+        self
+    }
+
+    /// Codecs and header extensions to offer and accept, in order of preference. Without it there are
+    /// those of [`MediaEngine::with_defaults`].
+    #[must_use]
+    pub fn with_media_engine(mut self, media_engine: MediaEngine) -> Self {
+        self.configuration.media_engine = media_engine;
         self
     }
 
