@@ -14,6 +14,7 @@ mod corpus;
 mod dependencies;
 mod hostile;
 mod hostile_peer;
+mod media_life;
 mod media_negotiation;
 mod media_operations;
 mod media_pair;

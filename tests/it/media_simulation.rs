@@ -15,7 +15,6 @@ use rtc::rtp_transceiver::{
     NegotiatedMedia, RTCRtpReceiverId, RTCRtpTransceiverDirection, RTCRtpTransceiverId,
     RTCRtpTransceiverInit, RtpCodecKind,
 };
-use rtc::sansio::Protocol;
 use rtc::sdp::{Direction, ExtMap, RtpMap, SessionDescription};
 use rtc::shared::Rng;
 
