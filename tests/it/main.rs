@@ -18,6 +18,8 @@ mod media_life;
 mod media_negotiation;
 mod media_operations;
 mod media_pair;
+mod media_parameters;
+mod media_rollback;
 mod media_simulation;
 mod negotiation;
 mod operations;

@@ -106,7 +106,10 @@ fn a_channel_whose_section_is_rejected_closes_and_another_gets_a_section_of_its_
     sim.a.connection.set_remote_description(answer).unwrap();
     let told = events(&mut sim.a.connection);
     let closes = |event: &RTCPeerConnectionEvent| {
-        matches!(event, RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)))
+        matches!(
+            event,
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_))
+        )
     };
     assert!(told.iter().any(closes));
     assert!(!told.contains(&RTCPeerConnectionEvent::OnNegotiationNeededEvent));
