@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::RTCPeerConnection;
@@ -39,7 +40,7 @@ impl RTCPeerConnectionBuilder {
     /// Codecs and header extensions to offer and accept.
     #[must_use]
     pub fn with_media_engine(mut self, media_engine: MediaEngine) -> Self {
-        self.configuration.media_engine = media_engine;
+        self.configuration.media_engine = Arc::new(media_engine);
         self
     }
 

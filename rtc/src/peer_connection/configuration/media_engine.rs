@@ -1,5 +1,7 @@
 //! The codecs and header extensions that a connection offers and accepts.
 
+use std::sync::{Arc, LazyLock};
+
 use rtc_rtp::extension::ExtensionKind;
 use rtc_sdp::{Direction, is_token};
 
@@ -62,6 +64,13 @@ impl MediaEngine {
         engine.add_default_codecs();
         engine.register_default_header_extensions();
         engine
+    }
+
+    /// The same, made once for all connections.
+    pub(crate) fn shared_defaults() -> Arc<Self> {
+        static DEFAULTS: LazyLock<Arc<MediaEngine>> =
+            LazyLock::new(|| Arc::new(MediaEngine::with_defaults()));
+        Arc::clone(&DEFAULTS)
     }
 
     /// Adds the codecs of browsers: Opus, G.722, G.711 and telephone events; VP8, VP9, H.264, AV1 and
