@@ -8,8 +8,11 @@
 //!   other threads; likewise [`DataChannel`].
 //! * [`Driver`] is the task behind them. It shares the state machine with the handles under one lock
 //!   that is held for calls of the state machine only.
-//! * [`Pump`] is the loop inside the driver. Reactors without futures use it alone.
+//! * [`Endpoint`] is for servers: many connections behind the same sockets, driven by one
+//!   [`EndpointDriver`].
+//! * [`Pump`] is the loop inside the drivers. Reactors without futures use it alone.
 //! * [`udp`] is what adapters make their sockets of.
+//! * `test`, with the feature `test-util`, is a runtime with a virtual clock and a simulated network.
 //!
 //! # An adapter
 //!
@@ -95,9 +98,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bound;
 mod builder;
 mod data_channel;
 mod driver;
+mod endpoint;
 mod error;
 mod events;
 mod gather;
@@ -108,19 +113,26 @@ mod pump;
 mod runtime;
 mod shared;
 mod socket;
+#[cfg(feature = "test-util")]
+pub mod test;
 pub mod udp;
 mod waiters;
 
 pub use rtc;
 
+pub use bound::Bound;
 pub use builder::{Builder, DriverOn};
 pub use data_channel::{DataChannel, DataChannelMessage, Sending};
 pub use driver::Driver;
+pub use endpoint::{
+    Endpoint, EndpointBuilder, EndpointCounters, EndpointDriver, EndpointDriverOn, EndpointGroup,
+    UnknownPeers,
+};
 pub use error::{Error, SendError, TrySendError};
-pub use gather::SocketOptions;
+pub use gather::{InterfaceWatch, SocketOptions};
 pub use interface::{Interface, InterfaceChanges};
 pub use io::DataChannelIo;
 pub use peer_connection::{Candidates, DataChannels, Events, PeerConnection};
 pub use pump::{Core, CoreAccess, Progress, Pump, PumpCounters};
-pub use runtime::{Runtime, Timer};
+pub use runtime::{Network, Runtime, Timer};
 pub use socket::{DatagramSocket, RecvMeta, SendBatch};

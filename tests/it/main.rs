@@ -12,6 +12,7 @@
 mod channels;
 mod corpus;
 mod dependencies;
+mod endpoint;
 mod hostile;
 mod hostile_peer;
 mod media_life;
@@ -23,6 +24,6 @@ mod media_rollback;
 mod media_simulation;
 mod negotiation;
 mod operations;
+mod runtimes;
 mod seeds;
 mod simulation;
-mod tokio_life;

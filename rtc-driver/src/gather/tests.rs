@@ -7,6 +7,7 @@ use std::time::Instant;
 use rtc::shared::{TaggedBytesMut, Transmit};
 
 use super::*;
+use crate::Runtime;
 use crate::{Core, RecvMeta, SendBatch, Timer};
 
 /// A runtime whose sockets carry nothing, with interfaces of its own or those of the machine.
@@ -175,7 +176,7 @@ fn the_filter_chooses() {
         interface("eth0", "192.0.2.1"),
         interface("docker0", "192.0.2.2"),
     ];
-    let filter: Filter = Box::new(|interface| !interface.name.starts_with("docker"));
+    let filter: Filter = std::sync::Arc::new(|interface| !interface.name.starts_with("docker"));
     let plan = Plan {
         filter: Some(filter),
         ..Plan::default()
