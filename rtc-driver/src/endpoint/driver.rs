@@ -38,6 +38,7 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     close_told: bool,
     /// Kept for their memory.
     woken: Vec<RTCPeerId>,
+    inbox: Vec<TaggedBytesMut>,
     wakes: Vec<Waker>,
 }
 
@@ -121,6 +122,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 attended: Vec::new(),
                 close_told: false,
                 woken: Vec::new(),
+                inbox: Vec::new(),
                 wakes: Vec::new(),
             },
         ))
@@ -149,7 +151,8 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
     /// Takes what was left for the driver since its last turn. Err when it has ended.
     fn take_news(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Result<(), Error>> {
         let mut woken = std::mem::take(&mut self.woken);
-        let (incoming, mut inbox, released, close) = {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let (incoming, released, close) = {
             let mut state = self.shared.lock();
             if let Phase::Ended(result) = &state.phase {
                 return Err(result.clone());
@@ -157,9 +160,9 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
             // Before anything is looked at: whoever leaves something from now on wakes us again.
             state.set_driver(cx.waker());
             std::mem::swap(&mut state.woken, &mut woken);
+            std::mem::swap(&mut state.inbox, &mut inbox);
             (
                 std::mem::take(&mut state.incoming),
-                std::mem::take(&mut state.inbox),
                 std::mem::take(&mut state.released),
                 state.phase == Phase::Closing,
             )
@@ -200,6 +203,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 self.core.endpoint.reject(stray);
             }
         }
+        self.inbox = inbox;
         self.core.exchange();
         Ok(())
     }
