@@ -192,11 +192,32 @@ impl Fmtp {
         }
     }
 
+    /// With the parameters of a text in the form `key=value;key=value`.
+    pub fn from_parameters(payload_type: u8, text: &str) -> Self {
+        Self {
+            payload_type,
+            parameters: parameters(text),
+        }
+    }
+
     /// The same with `key=value` appended.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl fmt::Display) -> Self {
         self.parameters.push((key.into(), Some(value.to_string())));
         self
+    }
+
+    /// Puts a value in the place of the one that a key has; appends both if there was none.
+    pub fn set(&mut self, key: &str, value: impl fmt::Display) {
+        let value = Some(value.to_string());
+        match self
+            .parameters
+            .iter_mut()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+        {
+            Some((_, old)) => *old = value,
+            None => self.parameters.push((key.to_owned(), value)),
+        }
     }
 
     /// The value of a key; case of keys does not matter (RFC 4855 section 3).

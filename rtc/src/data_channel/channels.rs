@@ -67,6 +67,11 @@ impl DataChannels {
         self.next_id != 0 || !self.channels.is_empty()
     }
 
+    /// Whether a channel is in use or shall be.
+    pub(crate) fn any_alive(&self) -> bool {
+        self.channels.values().any(|entry| !entry.closed)
+    }
+
     pub(crate) fn get(&self, id: RTCDataChannelId) -> Option<&Entry> {
         self.channels.get(&id)
     }

@@ -1,11 +1,16 @@
 //! How a peer connection is to be made (webrtc-pc section 4.2).
 
+pub mod media_engine;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc_crypto::{Certificate, CryptoProvider};
 use rtc_dtls::SrtpProfile;
+
+use self::media_engine::MediaEngine;
 
 /// A STUN or TURN server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +76,8 @@ pub struct RTCConfiguration {
     pub(crate) rtcp_mux_policy: RTCRtcpMuxPolicy,
     pub(crate) ice_candidate_pool_size: u8,
     pub(crate) certificates: Vec<Certificate>,
+    /// Shared by the connections that are made of it.
+    pub(crate) media_engine: Arc<MediaEngine>,
     pub(crate) setting: SettingEngine,
     pub(crate) seed: Option<[u8; 32]>,
     pub(crate) unix_time: Option<Duration>,
@@ -112,6 +119,12 @@ impl RTCConfiguration {
     #[must_use]
     pub fn ice_candidate_pool_size(&self) -> u8 {
         self.ice_candidate_pool_size
+    }
+
+    /// Codecs and header extensions that are offered and accepted.
+    #[must_use]
+    pub fn media_engine(&self) -> &MediaEngine {
+        &self.media_engine
     }
 
     /// What W3C's dictionary has no word for.
@@ -171,6 +184,7 @@ impl RTCConfigurationBuilder {
                 rtcp_mux_policy: RTCRtcpMuxPolicy::Require,
                 ice_candidate_pool_size: 0,
                 certificates: Vec::new(),
+                media_engine: MediaEngine::shared_defaults(),
                 setting: SettingEngine::default(),
                 seed: None,
                 unix_time: None,
@@ -218,6 +232,14 @@ impl RTCConfigurationBuilder {
     #[must_use]
     pub fn with_ice_candidate_pool_size(mut self, size: u8) -> Self {
         self.configuration.ice_candidate_pool_size = size;
+        self
+    }
+
+    /// Codecs and header extensions to offer and accept, in order of preference. Without it there are
+    /// those of [`MediaEngine::with_defaults`].
+    #[must_use]
+    pub fn with_media_engine(mut self, media_engine: MediaEngine) -> Self {
+        self.configuration.media_engine = Arc::new(media_engine);
         self
     }
 

@@ -8,7 +8,7 @@ use crate::peer_connection::state::{
     RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState, RTCSignalingState,
 };
 use crate::peer_connection::transport::RTCIceCandidate;
-use crate::rtp_transceiver::RTCRtpReceiverId;
+use crate::rtp_transceiver::{RTCRtpReceiverId, RTCRtpTransceiverId, RtpCodecKind, SSRC};
 
 /// An event of a peer connection, in the order in which things happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,33 +84,39 @@ impl RTCDataChannelEvent {
     }
 }
 
-/// An event of one remote track.
+/// An event of one remote track. A track opens when the peer's description says that it sends, and
+/// opens again after it was closing; `OnClose` is the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RTCTrackEvent {
-    /// The track exists: packets flow.
+    /// The peer sends the track, or has put it into a stream that it was not in: packets may come.
     OnOpen(RTCTrackEventInit),
     /// It failed; `OnClose` follows.
     OnError(MediaStreamTrackId),
-    /// The peer stopped it.
+    /// The peer does not send it for now; it may open again.
     OnClosing(MediaStreamTrackId),
-    /// It is gone.
+    /// It has ended for good.
     OnClose(MediaStreamTrackId),
 }
 
 /// What is known of a remote track when it opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RTCTrackEventInit {
+    /// Its transceiver.
+    pub transceiver_id: RTCRtpTransceiverId,
     /// Its receiver.
     pub receiver_id: RTCRtpReceiverId,
     /// The track.
     pub track_id: MediaStreamTrackId,
+    /// Audio or video.
+    pub kind: RtpCodecKind,
     /// The streams it belongs to.
     pub stream_ids: Vec<MediaStreamId>,
-    /// The SSRC of its packets.
-    pub ssrc: u32,
-    /// The simulcast layer of its packets.
-    pub rid: Option<RtpStreamId>,
+    /// The SSRC of its packets, if the peer has announced one; the first of several.
+    pub ssrc: Option<SSRC>,
+    /// The simulcast layers in which it comes; empty without simulcast.
+    pub rids: Vec<RtpStreamId>,
 }
 
 /// A local candidate.

@@ -2,6 +2,7 @@ use crate::Error;
 use crate::peer_connection::description::Description;
 use crate::peer_connection::sdp::RTCSdpType;
 use crate::peer_connection::state::RTCSignalingState;
+use crate::rtp_transceiver::apply::multiplexes_rtcp;
 
 /// The offer/answer state machine (RFC 9429 section 3.2, webrtc-pc section 4.3.1).
 ///
@@ -106,15 +107,30 @@ impl Jsep {
             )));
         }
         for (index, (theirs, ours)) in remote.sections.iter().zip(&base.sections).enumerate() {
-            let recycled = is_offer && ours.rejected;
+            let recycled = is_offer && self.is_out_of_use(index);
             if !recycled && (theirs.media != ours.media || (is_offer && theirs.mid != ours.mid)) {
                 return Err(Error::InvalidAccess(format!(
                     "m-section {index} is {} {:?} where it was {} {:?}",
                     theirs.media, theirs.mid, ours.media, ours.mid
                 )));
             }
+            let is_media = theirs.as_media().is_some();
+            if !is_offer && is_media && !multiplexes_rtcp(remote, theirs) {
+                return Err(Error::InvalidAccess(format!(
+                    "m-section {index} is answered without a=rtcp-mux"
+                )));
+            }
         }
         Ok(())
+    }
+
+    /// Whether an m-section was rejected by either side, so that another may take its place.
+    fn is_out_of_use(&self, index: usize) -> bool {
+        [&self.current_local, &self.current_remote]
+            .into_iter()
+            .flatten()
+            .filter_map(|description| description.sections.get(index))
+            .any(|section| section.rejected)
     }
 
     /// Applies a description that [`check`](Self::check) allowed and that is no rollback.

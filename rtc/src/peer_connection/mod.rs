@@ -1,10 +1,14 @@
 //! The peer connection (webrtc-pc section 4).
 
+mod builder;
+mod candidates;
 pub mod configuration;
 pub(crate) mod description;
 pub mod event;
 mod jsep;
+mod media;
 pub mod message;
+mod needed;
 mod negotiate;
 mod operations;
 pub mod sdp;
@@ -20,11 +24,14 @@ use bytes::BytesMut;
 use rtc_crypto::{Certificate, CertificateParams, CryptoProvider};
 use rtc_shared::{Protocol, Rng, TaggedBytesMut, Transmit, TransportContext, TransportProtocol};
 
-use self::configuration::{RTCConfiguration, SettingEngine};
+pub use self::builder::RTCPeerConnectionBuilder;
+use self::configuration::RTCConfiguration;
 use self::description::Description;
 use self::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use self::jsep::Jsep;
 use self::message::RTCMessage;
+use self::negotiate::Numbers;
+use self::operations::MadeOffer;
 use self::state::{
     RTCDtlsTransportState, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState,
     RTCSignalingState,
@@ -32,6 +39,7 @@ use self::state::{
 use self::transport::{RTCSctpTransport, RTCSctpTransportState};
 use crate::Error;
 use crate::data_channel::{DataChannels, RTCDataChannel, RTCDataChannelId, RTCDataChannelInit};
+use crate::rtp_transceiver::transceivers::Transceivers;
 use crate::transport::{self as layers, Counters, Transport};
 
 /// A WebRTC connection to one peer, as a state machine.
@@ -71,6 +79,7 @@ pub struct RTCPeerConnection {
     negotiation: Negotiation,
     pub(crate) transport: Transport,
     pub(crate) data: DataChannels,
+    pub(crate) media: Transceivers,
     interfaces: Vec<(SocketAddr, TransportProtocol)>,
     events: VecDeque<RTCPeerConnectionEvent>,
     ice_state: RTCIceConnectionState,
@@ -85,12 +94,14 @@ pub struct RTCPeerConnection {
 struct Negotiation {
     session_id: u64,
     version: u64,
-    last_offer: Option<Description>,
+    last_offer: Option<MadeOffer>,
     last_answer: Option<Description>,
     /// ICE credentials of a description that was made but not applied yet.
     next_credentials: Option<rtc_ice::Credentials>,
     restart_requested: bool,
     needed: bool,
+    /// What payload types and numbers of header extensions mean in this session.
+    numbers: Numbers,
     /// Candidates that came between the peer's offer and our answer.
     held_candidates: Vec<transport::RTCIceCandidateInit>,
 }
@@ -126,53 +137,6 @@ impl fmt::Debug for RTCPeerConnection {
             .field("ice_connection_state", &self.ice_state)
             .field("signaling_state", &self.signaling_state())
             .finish_non_exhaustive()
-    }
-}
-
-/// Makes an [`RTCPeerConnection`] step by step; [`RTCPeerConnection::new`] does the same in one.
-///
-/// ```
-/// use std::time::Instant;
-/// use rtc::peer_connection::RTCPeerConnectionBuilder;
-/// use rtc::peer_connection::configuration::RTCConfiguration;
-///
-/// let connection = RTCPeerConnectionBuilder::new()
-///     .with_configuration(RTCConfiguration::default())
-///     .build(Instant::now())?;
-/// # Ok::<(), rtc::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct RTCPeerConnectionBuilder {
-    configuration: RTCConfiguration,
-}
-
-impl RTCPeerConnectionBuilder {
-    /// The defaults of W3C.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The configuration; settings given before are part of it and replaced.
-    #[must_use]
-    pub fn with_configuration(mut self, configuration: RTCConfiguration) -> Self {
-        self.configuration = configuration;
-        self
-    }
-
-    /// Settings beyond W3C's dictionary.
-    #[must_use]
-    pub fn with_setting_engine(mut self, setting: SettingEngine) -> Self {
-        self.configuration.setting = setting;
-        self
-    }
-
-    /// The connection; its time starts at `now`.
-    ///
-    /// # Errors
-    /// As [`RTCPeerConnection::new`].
-    pub fn build(self, now: Instant) -> Result<RTCPeerConnection, Error> {
-        RTCPeerConnection::new(self.configuration.with_now(now))
     }
 }
 
@@ -223,6 +187,7 @@ impl RTCPeerConnection {
         let data = DataChannels::new(configuration.setting.max_message_size.get());
         // RFC 9429 section 5.2.1: the highest bit is zero.
         let session_id = rng.u64() >> 1;
+        let media = Transceivers::new(rng.fork());
         Ok(Self {
             configuration,
             now,
@@ -235,6 +200,7 @@ impl RTCPeerConnection {
             },
             transport,
             data,
+            media,
             interfaces: Vec::new(),
             events: VecDeque::new(),
             ice_state: RTCIceConnectionState::New,
@@ -287,7 +253,7 @@ impl RTCPeerConnection {
     /// The transport below the data channels, once it was negotiated.
     #[must_use]
     pub fn sctp(&self) -> Option<RTCSctpTransport> {
-        let negotiated = |it: &Description| it.data.is_some();
+        let negotiated = |it: &Description| it.data().is_some();
         let (local, remote) = (&self.jsep.current_local, &self.jsep.current_remote);
         if !local.as_ref().is_some_and(negotiated) || !remote.as_ref().is_some_and(negotiated) {
             return None;
@@ -589,6 +555,8 @@ impl RTCPeerConnection {
         self.data.keep_unread(&mut self.transport);
         self.transport.close(self.now);
         self.data.close_all(false);
+        self.media.close();
+        self.flush_track_events();
         while let Some(event) = self.data.poll_event() {
             self.events
                 .push_back(RTCPeerConnectionEvent::OnDataChannel(event));

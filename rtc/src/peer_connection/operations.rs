@@ -1,23 +1,34 @@
 //! The W3C operations of negotiation (webrtc-pc section 4.4.2).
 
-use std::net::SocketAddr;
-
 use rtc_crypto::HashAlgorithm;
 use rtc_dtls::Role as TransportRole;
 use rtc_ice::{Candidate, Credentials, Role as IceRole};
 use rtc_sdp::Setup;
-use rtc_shared::TransportProtocol;
 
 use super::RTCPeerConnection;
 use super::configuration::{DtlsRole, RTCAnswerOptions, RTCOfferOptions};
-use super::description::{DataSection, Description};
-use super::event::{RTCPathLostEvent, RTCPeerConnectionEvent, RTCPeerConnectionIceEvent};
+use super::description::{DataSection, Description, Section, TransportSection};
+use super::event::RTCPeerConnectionEvent;
 use super::jsep::{Applied, Side};
-use super::negotiate::{self, LocalTransport};
+use super::negotiate::{LocalTransport, Version, answer, offer};
 use super::sdp::{RTCSdpType, RTCSessionDescription};
 use super::state::{RTCIceGatheringState, RTCSignalingState};
-use super::transport::{RTCIceCandidate, RTCIceCandidateInit};
 use crate::Error;
+use crate::rtp_transceiver::RTCRtpTransceiverId;
+use crate::rtp_transceiver::apply::Exchange;
+
+/// An offer of ours with the transceiver of each of its m-sections.
+#[derive(Debug)]
+pub(super) struct MadeOffer {
+    description: Description,
+    plan: Vec<Option<RTCRtpTransceiverId>>,
+}
+
+impl MadeOffer {
+    pub(super) fn includes(&self, id: RTCRtpTransceiverId) -> bool {
+        self.plan.contains(&Some(id))
+    }
+}
 
 impl RTCPeerConnection {
     /// Makes an offer; it takes effect with [`set_local_description`](Self::set_local_description).
@@ -33,18 +44,31 @@ impl RTCPeerConnection {
         // Before the first exchange there is nothing to restart.
         let restart = restart && self.jsep.local().is_some();
         let transport = self.local_transport(restart)?;
-        self.negotiation.version += 1;
-        let sdp = negotiate::offer(
-            self.negotiation.session_id,
-            self.negotiation.version,
-            self.jsep.current_local.as_ref(),
-            self.data.any(),
-            &transport,
-        );
-        let made = Description::of(RTCSdpType::Offer, sdp.to_string(), &sdp)?;
-        let description = made.to_session_description();
-        self.negotiation.last_offer = Some(made);
-        Ok(description)
+        let version = self.next_version();
+        let data_is_known = self
+            .jsep
+            .local()
+            .is_some_and(|local| local.sections.iter().any(Section::is_data));
+        let basis = offer::Basis {
+            version,
+            transport: &transport,
+            local: self.jsep.local(),
+            remote: self.jsep.current_remote.as_ref(),
+            media: &self.media,
+            engine: &self.configuration.media_engine,
+            numbers: &self.negotiation.numbers,
+            bundle_policy: self.configuration.bundle_policy,
+            wants_data: if data_is_known {
+                self.data.any_alive()
+            } else {
+                self.data.any()
+            },
+        };
+        let offer::Offer { sdp, plan } = basis.offer();
+        let description = Description::of(RTCSdpType::Offer, sdp.to_string(), &sdp)?;
+        let made = description.to_session_description();
+        self.negotiation.last_offer = Some(MadeOffer { description, plan });
+        Ok(made)
     }
 
     /// Makes an answer to the peer's offer; it takes effect with
@@ -56,33 +80,29 @@ impl RTCPeerConnection {
         &mut self,
         _options: Option<RTCAnswerOptions>,
     ) -> Result<RTCSessionDescription, Error> {
+        const NO_OFFER: Error = Error::InvalidState("there is no offer of the peer to answer");
         self.check_open()?;
         self.jsep.check(Side::Local, RTCSdpType::Answer)?;
-        let Some(offer) = &self.jsep.pending_remote else {
-            return Err(Error::InvalidState(
-                "there is no offer of the peer to answer",
-            ));
-        };
-        let setup = self.answering_setup(offer.data.as_ref());
-        let restart = self.peer_restarts(offer);
-        let transport = self.local_transport(restart)?;
-        let Some(offer) = &self.jsep.pending_remote else {
-            return Err(Error::InvalidState(
-                "there is no offer of the peer to answer",
-            ));
-        };
-        self.negotiation.version += 1;
-        let sdp = negotiate::answer(
-            self.negotiation.session_id,
-            self.negotiation.version,
+        let offer = self.jsep.pending_remote.as_ref().ok_or(NO_OFFER)?;
+        let plan = answer::Basis {
             offer,
-            setup,
-            &transport,
-        );
-        let made = Description::of(RTCSdpType::Answer, sdp.to_string(), &sdp)?;
-        let description = made.to_session_description();
-        self.negotiation.last_answer = Some(made);
-        Ok(description)
+            local: self.jsep.current_local.as_ref(),
+            media: &self.media,
+            engine: &self.configuration.media_engine,
+            numbers: &self.negotiation.numbers,
+        }
+        .plan();
+        let accepted = plan.transport.and_then(|index| offer.transports.get(index));
+        let setup = self.answering_setup(accepted);
+        let restart = self.peer_restarts(accepted);
+        let transport = self.local_transport(restart)?;
+        let version = self.next_version();
+        let offer = self.jsep.pending_remote.as_ref().ok_or(NO_OFFER)?;
+        let sdp = plan.answer(version, offer, setup, &transport);
+        let description = Description::of(RTCSdpType::Answer, sdp.to_string(), &sdp)?;
+        let made = description.to_session_description();
+        self.negotiation.last_answer = Some(description);
+        Ok(made)
     }
 
     /// Applies a description of ours. An empty text stands for the one made last.
@@ -99,13 +119,18 @@ impl RTCPeerConnection {
         self.jsep.check(Side::Local, sdp_type)?;
         if sdp_type == RTCSdpType::Rollback {
             self.roll_back();
+            self.update_negotiation_needed();
             return Ok(());
         }
         let made = match sdp_type {
-            RTCSdpType::Offer => &self.negotiation.last_offer,
-            _ => &self.negotiation.last_answer,
+            RTCSdpType::Offer => self
+                .negotiation
+                .last_offer
+                .as_ref()
+                .map(|it| &it.description),
+            _ => self.negotiation.last_answer.as_ref(),
         };
-        let made = made.as_ref().ok_or(Error::InvalidModification(
+        let made = made.ok_or(Error::InvalidModification(
             "no such description was made yet",
         ))?;
         if !description.sdp.is_empty() && description.sdp != made.text {
@@ -118,19 +143,21 @@ impl RTCPeerConnection {
             sdp_type,
             ..made.clone()
         };
-        let data = description.data.clone();
-        if sdp_type != RTCSdpType::Offer
-            && let Some(remote) = self.pending_remote_data()
+        let mut plan = Vec::new();
+        if sdp_type == RTCSdpType::Offer {
+            plan = self.planned_transceivers()?;
+        } else if let Some(offer) = &self.jsep.pending_remote
+            && let Some(remote) = offer.transport_accepted_by(&description)
         {
             // Checked before anything changes.
             self.transport
-                .check_peer(&remote, self.role_as_answerer(&remote))?;
+                .check_peer(remote, self.role_as_answerer(remote))?;
         }
         let before = self.jsep.state();
-        if let Some(data) = &data {
+        if let Some(transport) = description.transport() {
             let current = self.transport.ice.local_credentials();
-            if data.credentials != *current {
-                self.transport.restart_ice(data.credentials.clone())?;
+            if transport.credentials != *current {
+                self.transport.restart_ice(transport.credentials.clone())?;
                 self.gathering_state = RTCIceGatheringState::New;
             }
             if sdp_type == RTCSdpType::Offer && self.jsep.current_local.is_none() {
@@ -138,9 +165,38 @@ impl RTCPeerConnection {
             }
         }
         self.negotiation.next_credentials = None;
+        self.negotiation.numbers.learn(&description);
+        if before == RTCSignalingState::Stable {
+            self.media.leave_stable();
+        }
         let applied = self.jsep.apply(Side::Local, description);
+        if applied == Applied::Offered
+            && let Some(offer) = &self.jsep.pending_local
+        {
+            self.media.apply_local_offer(offer, &plan);
+        }
         self.gather();
         self.after_description(before, applied)
+    }
+
+    /// The transceivers of the offer made last.
+    fn planned_transceivers(&self) -> Result<Vec<Option<RTCRtpTransceiverId>>, Error> {
+        let plan = self
+            .negotiation
+            .last_offer
+            .as_ref()
+            .map(|it| it.plan.clone());
+        let plan = plan.unwrap_or_default();
+        if plan
+            .iter()
+            .flatten()
+            .any(|id| self.media.get(*id).is_none())
+        {
+            return Err(Error::InvalidModification(
+                "a transceiver of the description is there no more",
+            ));
+        }
+        Ok(plan)
     }
 
     /// Makes and applies the description that the state of the exchange asks for, as W3C's
@@ -172,15 +228,21 @@ impl RTCPeerConnection {
         self.jsep.check(Side::Remote, description.sdp_type)?;
         if description.sdp_type == RTCSdpType::Rollback {
             self.roll_back();
+            self.update_negotiation_needed();
             return Ok(());
         }
-        let description = Description::read(description)?;
+        let mut description = Description::read(description)?;
         self.jsep.check_remote_sections(&description)?;
         let is_offer = description.sdp_type == RTCSdpType::Offer;
-        if let Some(remote) = &description.data {
-            if is_offer {
+        if is_offer {
+            for remote in &description.transports {
                 self.transport.check_credentials(remote)?;
-            } else {
+            }
+        } else {
+            if let Some(offer) = self.jsep.local() {
+                description.adopt_mids(offer)?;
+            }
+            if let Some(remote) = description.transport() {
                 self.transport.check_peer(remote, role_as_offerer(remote))?;
             }
         }
@@ -190,7 +252,7 @@ impl RTCPeerConnection {
         let before = self.jsep.state();
         if is_offer && self.jsep.current_remote.is_none() {
             // RFC 8445 section 6.1.1: a lite agent is controlled, whoever made the offer.
-            let lite = description.data.as_ref().is_some_and(|data| data.lite);
+            let lite = description.transport().is_some_and(|remote| remote.lite);
             let controlling = lite && !self.configuration.setting.ice_lite;
             self.transport.ice.set_role(if controlling {
                 IceRole::Controlling
@@ -202,172 +264,18 @@ impl RTCPeerConnection {
             // What was made for an earlier offer does not answer this one.
             self.negotiation.last_answer = None;
         }
+        self.negotiation.numbers.learn(&description);
+        if before == RTCSignalingState::Stable {
+            self.media.leave_stable();
+        }
         let applied = self.jsep.apply(Side::Remote, description);
+        if applied == Applied::Offered
+            && let Some(offer) = &self.jsep.pending_remote
+        {
+            let replaces = before == RTCSignalingState::HaveRemoteOffer;
+            self.media.apply_remote_offer(offer, replaces);
+        }
         self.after_description(before, applied)
-    }
-
-    /// Adds a candidate of the peer; an empty one says that no more come.
-    ///
-    /// # Errors
-    /// [`Error::InvalidState`] without a remote description, [`Error::Type`] when it names no
-    /// m-section, [`Error::Operation`] when it cannot be read or names an m-section or generation that
-    /// does not exist. A candidate that is merely of no use is ignored.
-    pub fn add_remote_candidate(&mut self, init: RTCIceCandidateInit) -> Result<(), Error> {
-        self.check_open()?;
-        let Some(remote) = self.jsep.remote() else {
-            return Err(Error::InvalidState("there is no remote description yet"));
-        };
-        let line = init.candidate.trim();
-        if !line.is_empty() && init.sdp_mid.is_none() && init.sdp_mline_index.is_none() {
-            return Err(Error::Type(
-                "neither sdpMid nor sdpMLineIndex is given".to_owned(),
-            ));
-        }
-        if let Some(mid) = &init.sdp_mid {
-            if !remote.sections.iter().any(|section| section.mid == *mid) {
-                return Err(Error::Operation(format!("there is no m-section {mid:?}")));
-            }
-        } else if let Some(index) = init.sdp_mline_index
-            && usize::from(index) >= remote.sections.len()
-        {
-            return Err(Error::Operation(format!("there is no m-section {index}")));
-        }
-        let candidate = if line.is_empty() {
-            None
-        } else {
-            let candidate = line
-                .parse::<Candidate>()
-                .map_err(|error| Error::Operation(format!("candidate {line:?}: {error}")))?;
-            Some(candidate)
-        };
-        let ufrag = init.username_fragment.clone().or_else(|| {
-            candidate
-                .as_ref()
-                .and_then(|candidate| candidate.ufrag.clone())
-        });
-        if let Some(ufrag) = &ufrag {
-            let known = [
-                self.jsep.pending_remote.as_ref(),
-                self.jsep.current_remote.as_ref(),
-            ]
-            .into_iter()
-            .flatten()
-            .any(|description| description.ufrags.contains(ufrag));
-            if !known {
-                return Err(Error::Operation(format!(
-                    "there is no remote description with the user name fragment {ufrag:?}"
-                )));
-            }
-        }
-        // Until the answer is ours to give, what belongs to a pending offer waits with it.
-        if self.jsep.pending_remote.as_ref().is_some_and(|pending| {
-            pending.sdp_type == RTCSdpType::Offer
-                && ufrag
-                    .as_ref()
-                    .is_none_or(|ufrag| pending.ufrags.contains(ufrag))
-                && self.jsep.pending_local.is_none()
-        }) {
-            if self.negotiation.held_candidates.len() < MAX_HELD_CANDIDATES {
-                self.negotiation.held_candidates.push(init);
-            }
-            return Ok(());
-        }
-        self.apply_remote_candidate(candidate, ufrag.as_deref());
-        self.settle();
-        Ok(())
-    }
-
-    /// Adds a local candidate by hand, beside those of
-    /// [`add_local_interface`](Self::add_local_interface): a host candidate of a socket whose
-    /// datagrams the application feeds in, or a reflexive one that it learnt elsewhere.
-    ///
-    /// # Errors
-    /// [`Error::Operation`] when it cannot be read, [`Error::InvalidState`] when the connection is
-    /// closed.
-    pub fn add_local_candidate(&mut self, init: RTCIceCandidateInit) -> Result<(), Error> {
-        self.check_open()?;
-        let candidate = init
-            .candidate
-            .trim()
-            .parse::<Candidate>()
-            .map_err(|error| {
-                Error::Operation(format!("candidate {:?}: {error}", init.candidate))
-            })?;
-        if let Some(candidate) = self.transport.ice.add_local_candidate(candidate).cloned()
-            && self.gathering_state != RTCIceGatheringState::New
-        {
-            self.announce_candidate(candidate);
-        }
-        self.settle();
-        Ok(())
-    }
-
-    /// Tells of a socket that the application has bound, by its concrete address: a host candidate is
-    /// made of it. Interfaces added before `set_local_description` are part of the first gathering;
-    /// later ones are announced as they come.
-    ///
-    /// # Errors
-    /// [`Error::Type`] for a wildcard address, which says nothing to a peer; [`Error::InvalidState`]
-    /// when the connection is closed.
-    pub fn add_local_interface(
-        &mut self,
-        addr: SocketAddr,
-        protocol: TransportProtocol,
-    ) -> Result<(), Error> {
-        self.check_open()?;
-        if addr.ip().is_unspecified() || addr.port() == 0 {
-            return Err(Error::Type(format!("{addr} is not a concrete address")));
-        }
-        if self.interfaces.contains(&(addr, protocol)) {
-            return Ok(());
-        }
-        self.interfaces.push((addr, protocol));
-        if self.gathering_state != RTCIceGatheringState::New {
-            let rewrite = &self.configuration.setting.address_rewrite;
-            for candidate in self.transport.add_host(addr, protocol, rewrite) {
-                self.announce_candidate(candidate);
-            }
-            self.finish_gathering();
-            self.settle();
-        }
-        Ok(())
-    }
-
-    /// Tells that a socket is gone. Its candidates and pairs are dropped; when the path in use goes
-    /// with them another one is taken, or the connection becomes `disconnected`.
-    pub fn remove_local_interface(&mut self, addr: SocketAddr, protocol: TransportProtocol) {
-        self.interfaces
-            .retain(|interface| *interface != (addr, protocol));
-        self.transport.ice.remove_local_base(addr);
-        self.settle();
-    }
-
-    /// The same for a socket that was lost rather than given up; the application is told.
-    pub(crate) fn lose_path(&mut self, local_addr: SocketAddr) {
-        let lost: Vec<_> = self
-            .interfaces
-            .iter()
-            .filter(|(addr, _)| *addr == local_addr)
-            .map(|(_, protocol)| *protocol)
-            .collect();
-        if lost.is_empty() {
-            return;
-        }
-        let selected = |connection: &Self| {
-            let path = connection.transport.ice.selected_path();
-            path.map(|path| path.local_addr)
-        };
-        let in_use = selected(self) == Some(local_addr);
-        for protocol in lost {
-            self.remove_local_interface(local_addr, protocol);
-        }
-        let event = RTCPathLostEvent {
-            local_addr,
-            in_use,
-            ice_restart_advised: in_use && selected(self).is_none(),
-        };
-        self.events
-            .push_back(RTCPeerConnectionEvent::OnPathLost(event));
     }
 
     /// Asks for an ICE restart with the next offer; `OnNegotiationNeededEvent` follows.
@@ -430,11 +338,19 @@ impl RTCPeerConnection {
             .map(Description::to_session_description)
     }
 
-    fn check_open(&self) -> Result<(), Error> {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() {
             Err(Error::closed())
         } else {
             Ok(())
+        }
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.negotiation.version += 1;
+        Version {
+            session_id: self.negotiation.session_id,
+            version: self.negotiation.version,
         }
     }
 
@@ -461,20 +377,15 @@ impl RTCPeerConnection {
         })
     }
 
-    /// True when an offer of the peer brings other ICE credentials than those in use.
-    fn peer_restarts(&self, offer: &Description) -> bool {
-        let current = self.transport.ice.remote_credentials();
-        match (&offer.data, current) {
-            (Some(data), Some(current)) => data.credentials != *current,
+    /// True when the transport of an offer has other ICE credentials than those in use.
+    fn peer_restarts(&self, offered: Option<&TransportSection>) -> bool {
+        match (offered, self.transport.ice.remote_credentials()) {
+            (Some(offered), Some(current)) => offered.credentials != *current,
             _ => false,
         }
     }
 
-    fn pending_remote_data(&self) -> Option<DataSection> {
-        self.jsep.pending_remote.as_ref()?.data.clone()
-    }
-
-    fn role_as_answerer(&self, offer: &DataSection) -> TransportRole {
+    fn role_as_answerer(&self, offer: &TransportSection) -> TransportRole {
         match self.answering_setup(Some(offer)) {
             Setup::Passive => TransportRole::Server,
             _ => TransportRole::Client,
@@ -482,9 +393,9 @@ impl RTCPeerConnection {
     }
 
     /// Our role in an answer: the one we have, else the one the offer leaves us.
-    fn answering_setup(&self, offer: Option<&DataSection>) -> Setup {
+    fn answering_setup(&self, offer: Option<&TransportSection>) -> Setup {
         let settled = self.transport.dtls_role();
-        match (offer.map(|data| data.setup), settled) {
+        match (offer.map(|offer| offer.setup), settled) {
             (Some(Setup::Active), _) => Setup::Passive,
             (Some(Setup::Passive), _) => Setup::Active,
             (_, Some(TransportRole::Server)) => Setup::Passive,
@@ -510,6 +421,7 @@ impl RTCPeerConnection {
             self.events
                 .push_back(RTCPeerConnectionEvent::OnSignalingStateChangeEvent(state));
         }
+        self.flush_track_events();
         if state == RTCSignalingState::Stable {
             self.negotiation.last_offer = None;
             self.negotiation.last_answer = None;
@@ -520,37 +432,55 @@ impl RTCPeerConnection {
         result
     }
 
-    /// Both sides of the exchange are known: the transport gets what it needs to connect.
+    /// Both sides of the exchange are known: the transport gets what it needs to connect, and media
+    /// what packets need.
     fn apply_answer(&mut self, by_us: bool) -> Result<(), Error> {
         let (local, remote) = (self.jsep.local(), self.jsep.remote());
         let (Some(local), Some(remote)) = (local, remote) else {
             return Ok(());
         };
-        let (Some(_), Some(remote)) = (&local.data, &remote.data) else {
-            // Channels that nobody has offered yet wait for the next exchange.
-            let offered = if by_us { remote } else { local }.data.is_some();
-            let rejected = offered || self.transport.dtls_role().is_some();
-            if rejected {
-                self.data.close_all(true);
-            }
-            self.negotiation.restart_requested = false;
-            return Ok(());
-        };
-        let remote = remote.clone();
-        let role = if by_us {
-            self.role_as_answerer(&remote)
-        } else {
-            role_as_offerer(&remote)
-        };
+        self.media.apply_answer(&Exchange {
+            local,
+            remote,
+            answered_by_us: by_us,
+            is_final: self.jsep.state() == RTCSignalingState::Stable,
+        });
         if !by_us {
             self.negotiation.restart_requested = false;
-            if remote.lite && !self.configuration.setting.ice_lite {
-                self.transport.ice.set_role(IceRole::Controlling);
-            }
         }
-        self.transport.set_peer(&remote, role)?;
-        self.data.set_max_message_size(remote.max_message_size);
-        self.data.set_dtls_role(role);
+        let (offer, answer) = if by_us {
+            (remote, local)
+        } else {
+            (local, remote)
+        };
+        let transport = if by_us {
+            remote.transport_accepted_by(local)
+        } else {
+            remote.transport()
+        };
+        let data = agreed_data(local, remote, answer).copied();
+        // Channels that nobody has offered yet wait for the next exchange.
+        let was_rejected = offer.data().is_some() || self.transport.sctp_port().is_some();
+        if data.is_none() && was_rejected {
+            self.data.close_all(true);
+        }
+        let Some(transport) = transport else {
+            return Ok(());
+        };
+        let role = if by_us {
+            self.role_as_answerer(transport)
+        } else {
+            role_as_offerer(transport)
+        };
+        if !by_us && transport.lite && !self.configuration.setting.ice_lite {
+            self.transport.ice.set_role(IceRole::Controlling);
+        }
+        let sctp_port = data.map(|data| data.sctp_port);
+        self.transport.set_peer(transport, sctp_port, role)?;
+        if let Some(data) = data {
+            self.data.set_max_message_size(data.max_message_size);
+            self.data.set_dtls_role(role);
+        }
         for init in std::mem::take(&mut self.negotiation.held_candidates) {
             let candidate = init.candidate.trim().parse::<Candidate>().ok();
             self.apply_remote_candidate(candidate, init.username_fragment.as_deref());
@@ -558,151 +488,53 @@ impl RTCPeerConnection {
         Ok(())
     }
 
-    fn apply_remote_candidate(&mut self, candidate: Option<Candidate>, ufrag: Option<&str>) {
-        // A candidate of an earlier generation is of no use any more.
-        let generation = self
-            .transport
-            .ice
-            .remote_credentials()
-            .map(|it| it.ufrag.as_str());
-        if ufrag.is_some() && generation.is_some() && ufrag != generation {
-            return;
-        }
-        match candidate {
-            Some(candidate) => self.transport.add_remote_candidate(candidate),
-            None => self.transport.ice.end_of_remote_candidates(),
-        }
-    }
-
+    /// Takes the pending offer back. What is needed then is a question only if no other offer takes its
+    /// place.
     fn roll_back(&mut self) {
-        let restarted = match (&self.jsep.pending_local, &self.jsep.current_local) {
-            (
-                Some(Description {
-                    data: Some(pending),
-                    ..
-                }),
-                current,
-            ) => current
-                .as_ref()
-                .and_then(|current| current.data.as_ref())
-                .is_some_and(|current| current.credentials != pending.credentials),
-            _ => false,
+        let credentials = |description: &Option<Description>| {
+            let transport = description.as_ref()?.transport()?;
+            Some(transport.credentials.clone())
         };
-        if restarted {
+        let pending = credentials(&self.jsep.pending_local);
+        let current = credentials(&self.jsep.current_local);
+        if pending.is_some() && current.is_some() && pending != current {
             self.transport.ice.rollback_restart();
         }
         self.jsep.roll_back();
+        self.media.roll_back();
         self.negotiation.held_candidates.clear();
         self.negotiation.needed = false;
         self.events
             .push_back(RTCPeerConnectionEvent::OnSignalingStateChangeEvent(
                 RTCSignalingState::Stable,
             ));
+        self.flush_track_events();
         self.settle();
-        self.update_negotiation_needed();
-    }
-
-    /// Host candidates of every interface, once there is a description to announce them for.
-    fn gather(&mut self) {
-        if self.gathering_state != RTCIceGatheringState::New
-            || self.jsep.local().is_none_or(|local| local.data.is_none())
-        {
-            return;
-        }
-        self.set_gathering_state(RTCIceGatheringState::Gathering);
-        for &(addr, protocol) in &self.interfaces {
-            let rewrite = &self.configuration.setting.address_rewrite;
-            self.transport.add_host(addr, protocol, rewrite);
-        }
-        for candidate in self.transport.ice.local_candidates().to_vec() {
-            self.announce_candidate(candidate);
-        }
-        self.finish_gathering();
-    }
-
-    fn finish_gathering(&mut self) {
-        if self.gathering_state == RTCIceGatheringState::Gathering && !self.interfaces.is_empty() {
-            self.transport.ice.end_of_local_candidates();
-            self.set_gathering_state(RTCIceGatheringState::Complete);
-        }
-    }
-
-    fn set_gathering_state(&mut self, state: RTCIceGatheringState) {
-        if self.gathering_state != state {
-            self.gathering_state = state;
-            self.events
-                .push_back(RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(
-                    state,
-                ));
-        }
-    }
-
-    fn announce_candidate(&mut self, candidate: Candidate) {
-        if candidate.typ == rtc_ice::CandidateType::PeerReflexive {
-            return;
-        }
-        let data = self.jsep.local().and_then(|local| local.data.as_ref());
-        let candidate = RTCIceCandidate::new(
-            &candidate,
-            data.map(|data| data.mid.clone()),
-            data.and_then(|data| u16::try_from(data.index).ok()),
-            Some(self.transport.ice.local_credentials().ufrag.clone()),
-        );
-        self.events
-            .push_back(RTCPeerConnectionEvent::OnIceCandidateEvent(
-                RTCPeerConnectionIceEvent {
-                    candidate,
-                    url: String::new(),
-                },
-            ));
-    }
-
-    fn with_local_candidates(&self, description: &Description) -> RTCSessionDescription {
-        let sdp = match &description.data {
-            Some(data) if data.credentials == *self.transport.ice.local_credentials() => {
-                let candidates = self
-                    .transport
-                    .ice
-                    .local_candidates()
-                    .iter()
-                    .filter(|it| it.typ != rtc_ice::CandidateType::PeerReflexive);
-                let complete = self.gathering_state == RTCIceGatheringState::Complete;
-                negotiate::with_candidates(&description.text, data, candidates, complete)
-            }
-            _ => description.text.clone(),
-        };
-        RTCSessionDescription {
-            sdp_type: description.sdp_type,
-            sdp,
-        }
-    }
-
-    /// webrtc-pc section 4.7.3.
-    pub(super) fn update_negotiation_needed(&mut self) {
-        if self.is_closed() || self.jsep.state() != RTCSignalingState::Stable {
-            return;
-        }
-        let has_section = self
-            .jsep
-            .current_local
-            .as_ref()
-            .is_some_and(|local| local.data.is_some());
-        let needed = self.negotiation.restart_requested || (self.data.any() && !has_section);
-        if needed && !self.negotiation.needed {
-            self.events
-                .push_back(RTCPeerConnectionEvent::OnNegotiationNeededEvent);
-        }
-        self.negotiation.needed = needed;
     }
 }
 
+/// What the peer says of SCTP, if data channels were offered and answered on the session's transport.
+fn agreed_data<'a>(
+    local: &Description,
+    remote: &'a Description,
+    answer: &Description,
+) -> Option<&'a DataSection> {
+    let transport = answer.sections.iter().find_map(|section| section.transport);
+    let mut sections = local
+        .sections
+        .iter()
+        .zip(&remote.sections)
+        .zip(&answer.sections);
+    sections.find_map(|((ours, theirs), answered)| {
+        ours.as_data()?;
+        theirs.as_data().filter(|_| answered.transport == transport)
+    })
+}
+
 /// Our role when the peer answered: the other one.
-fn role_as_offerer(answer: &DataSection) -> TransportRole {
+fn role_as_offerer(answer: &TransportSection) -> TransportRole {
     match answer.setup {
         Setup::Active => TransportRole::Server,
         _ => TransportRole::Client,
     }
 }
-
-/// Candidates kept while an offer waits for our answer.
-const MAX_HELD_CANDIDATES: usize = 100;

@@ -18,7 +18,7 @@ use tracing::{debug, trace};
 use self::demux::Class;
 use crate::Error;
 use crate::peer_connection::configuration::{AddressRewrite, AddressRewriteMode, SettingEngine};
-use crate::peer_connection::description::DataSection;
+use crate::peer_connection::description::TransportSection;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
 /// The one transport of a connection.
@@ -48,7 +48,8 @@ pub(crate) struct Transport {
 struct Peer {
     role: DtlsRole,
     fingerprints: Vec<Fingerprint>,
-    sctp_port: u16,
+    /// `None` while there are no data channels.
+    sctp_port: Option<u16>,
 }
 
 /// What went over the transport and what was dropped, and why.
@@ -131,6 +132,11 @@ impl Transport {
         self.peer.as_ref().map(|peer| peer.role)
     }
 
+    /// The peer's SCTP port, while data channels are negotiated.
+    pub(crate) fn sctp_port(&self) -> Option<u16> {
+        self.peer.as_ref()?.sctp_port
+    }
+
     /// Adds the candidates of a bound socket.
     pub(crate) fn add_host(
         &mut self,
@@ -159,7 +165,11 @@ impl Transport {
     }
 
     /// Tells whether a description of the peer fits what is established already.
-    pub(crate) fn check_peer(&self, remote: &DataSection, role: DtlsRole) -> Result<(), Error> {
+    pub(crate) fn check_peer(
+        &self,
+        remote: &TransportSection,
+        role: DtlsRole,
+    ) -> Result<(), Error> {
         if let Some(peer) = &self.peer
             && self.dtls_state == RTCDtlsTransportState::Connected
         {
@@ -178,14 +188,20 @@ impl Transport {
     }
 
     /// Tells whether the credentials of a description can follow those in use.
-    pub(crate) fn check_credentials(&self, remote: &DataSection) -> Result<(), Error> {
+    pub(crate) fn check_credentials(&self, remote: &TransportSection) -> Result<(), Error> {
         self.ice
             .check_remote_credentials(&remote.credentials)
             .map_err(|error| Error::Operation(error.to_string()))
     }
 
-    /// Takes what a description of the peer says of its side.
-    pub(crate) fn set_peer(&mut self, remote: &DataSection, role: DtlsRole) -> Result<(), Error> {
+    /// Takes what a description of the peer says of its side, with the SCTP port if there are to be
+    /// data channels.
+    pub(crate) fn set_peer(
+        &mut self,
+        remote: &TransportSection,
+        sctp_port: Option<u16>,
+        role: DtlsRole,
+    ) -> Result<(), Error> {
         self.check_peer(remote, role)?;
         if self
             .peer
@@ -205,7 +221,7 @@ impl Transport {
         self.peer = Some(Peer {
             role,
             fingerprints: remote.fingerprints.clone(),
-            sctp_port: remote.sctp_port,
+            sctp_port,
         });
         for candidate in &remote.candidates {
             self.add_remote_candidate(candidate.clone());
@@ -287,8 +303,9 @@ impl Transport {
         } = self;
         dtls.handle_datagram(now, datagram, &mut |packet| {
             // The peer's first SCTP packet may come in the datagram that ends the handshake.
-            sctp.get_or_insert_with(|| association(peer.as_ref(), setting, now, rng))
-                .handle_packet(now, packet);
+            if let Some(sctp) = begun(sctp, peer.as_ref(), setting, now, rng) {
+                sctp.handle_packet(now, packet);
+            }
         });
     }
 
@@ -316,6 +333,10 @@ impl Transport {
                 }
             }
         }
+        if self.dtls_state == RTCDtlsTransportState::Connected && self.sctp.is_none() {
+            // Data channels came later than the connection.
+            self.connect_sctp(now, setting);
+        }
         if self.dtls.is_some() && !self.early.is_empty() {
             let early = std::mem::take(&mut self.early).into_iter();
             let (proven, unproven): (Vec<_>, Vec<_>) =
@@ -340,11 +361,7 @@ impl Transport {
             if let Some(event) = dtls.poll_event() {
                 return Some(match event {
                     rtc_dtls::Event::Connected => {
-                        let Self {
-                            sctp, peer, rng, ..
-                        } = self;
-                        sctp.get_or_insert_with(|| association(peer.as_ref(), setting, now, rng))
-                            .connect(now);
+                        self.connect_sctp(now, setting);
                         self.set_dtls_state(RTCDtlsTransportState::Connected)
                     }
                     rtc_dtls::Event::Failed(error) => {
@@ -359,6 +376,15 @@ impl Transport {
             }
         }
         self.sctp.as_mut()?.poll_event().map(Event::Sctp)
+    }
+
+    fn connect_sctp(&mut self, now: Instant, setting: &SettingEngine) {
+        let Self {
+            sctp, peer, rng, ..
+        } = self;
+        if let Some(sctp) = begun(sctp, peer.as_ref(), setting, now, rng) {
+            sctp.connect(now);
+        }
     }
 
     fn set_dtls_state(&mut self, state: RTCDtlsTransportState) -> Event {
@@ -408,15 +434,30 @@ impl Transport {
     }
 }
 
-fn association(
+/// The association, made when data channels are negotiated and it is needed.
+fn begun<'a>(
+    sctp: &'a mut Option<Association>,
     peer: Option<&Peer>,
+    setting: &SettingEngine,
+    now: Instant,
+    rng: &mut Rng,
+) -> Option<&'a mut Association> {
+    let port = peer.and_then(|peer| peer.sctp_port);
+    match port {
+        Some(port) => Some(sctp.get_or_insert_with(|| association(port, setting, now, rng))),
+        None => sctp.as_mut(),
+    }
+}
+
+fn association(
+    remote_port: u16,
     setting: &SettingEngine,
     now: Instant,
     rng: &mut Rng,
 ) -> Association {
     let mut config = rtc_sctp::Config::default();
     config.local_port = LOCAL_SCTP_PORT;
-    config.remote_port = peer.map_or(LOCAL_SCTP_PORT, |peer| peer.sctp_port);
+    config.remote_port = remote_port;
     let overhead = if setting.dtls_legacy_cbc {
         DTLS_CBC_OVERHEAD
     } else {

@@ -1,0 +1,155 @@
+//! Receivers (webrtc-pc section 5.3).
+
+use super::negotiated::{NegotiatedCodec, NegotiatedLayer, RemoteSource};
+pub use super::parameters::*;
+use super::transceivers::Transceiver;
+use super::{RTCRtpReceiverId, RTCRtpTransceiverId};
+use crate::media_stream::{MediaStreamId, MediaStreamTrack, MediaStreamTrackId};
+use crate::peer_connection::RTCPeerConnection;
+
+/// What a connection keeps of a receiver.
+#[derive(Clone, Debug)]
+pub(crate) struct Receiver {
+    pub(crate) track: MediaStreamTrack,
+    pub(crate) streams: Vec<MediaStreamId>,
+    pub(crate) layers: Vec<NegotiatedLayer>,
+    pub(crate) sources: Vec<RemoteSource>,
+}
+
+impl Receiver {
+    pub(crate) fn new(kind: RtpCodecKind, track_id: MediaStreamTrackId) -> Self {
+        let mut track = MediaStreamTrack::new("", track_id, kind.as_str(), kind, Vec::new());
+        track.set_muted(true);
+        Self {
+            track,
+            streams: Vec::new(),
+            layers: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// Takes what a description says of the peer's streams.
+    pub(crate) fn describe(&mut self, layers: Vec<NegotiatedLayer>, sources: Vec<RemoteSource>) {
+        let codings = if layers.is_empty() {
+            sources.iter().map(coding_of_source).collect()
+        } else {
+            let layer = |layer: &NegotiatedLayer| RTCRtpEncodingParameters {
+                active: !layer.paused,
+                ..RTCRtpEncodingParameters::with_rid(layer.rid.clone())
+            };
+            layers.iter().map(layer).collect()
+        };
+        self.track.set_codings(codings);
+        self.layers = layers;
+        self.sources = sources;
+    }
+
+    pub(crate) fn set_streams(&mut self, streams: Vec<MediaStreamId>) {
+        self.track
+            .set_stream_id(streams.first().cloned().unwrap_or_default());
+        self.streams = streams;
+    }
+}
+
+fn coding_of_source(source: &RemoteSource) -> RTCRtpEncodingParameters {
+    RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            rid: String::new(),
+            ssrc: Some(source.ssrc),
+            rtx: source.rtx.map(|ssrc| RTCRtpRtxParameters { ssrc }),
+            fec: source.fec.map(|ssrc| RTCRtpFecParameters { ssrc }),
+        },
+        ..RTCRtpEncodingParameters::default()
+    }
+}
+
+/// The codecs of a list with their retransmissions, as W3C lists them.
+pub(crate) fn flat_codecs(codecs: &[NegotiatedCodec]) -> Vec<RTCRtpCodecParameters> {
+    let mut flat = Vec::with_capacity(2 * codecs.len());
+    for codec in codecs {
+        let parameters = &codec.parameters;
+        flat.push(parameters.clone());
+        if let Some(payload_type) = codec.rtx {
+            let mime = &parameters.rtp_codec.mime_type;
+            let kind = mime.split('/').next().unwrap_or_default();
+            flat.push(RTCRtpCodecParameters {
+                rtp_codec: RTCRtpCodec {
+                    mime_type: format!("{kind}/rtx"),
+                    clock_rate: parameters.rtp_codec.clock_rate,
+                    sdp_fmtp_line: format!("apt={}", parameters.payload_type),
+                    ..RTCRtpCodec::default()
+                },
+                payload_type,
+            });
+        }
+    }
+    flat
+}
+
+/// A view of a receiver, borrowed from its connection.
+#[derive(Debug)]
+pub struct RTCRtpReceiver<'a> {
+    pub(crate) connection: &'a mut RTCPeerConnection,
+    pub(crate) id: RTCRtpReceiverId,
+}
+
+impl RTCRtpReceiver<'_> {
+    fn get(&self) -> Option<&Transceiver> {
+        self.connection.media.by_receiver(self.id)
+    }
+
+    /// Its handle.
+    #[must_use]
+    pub fn id(&self) -> RTCRtpReceiverId {
+        self.id
+    }
+
+    /// The transceiver that it is part of.
+    #[must_use]
+    pub fn transceiver_id(&self) -> RTCRtpTransceiverId {
+        self.id.transceiver_id()
+    }
+
+    /// Its track, which is there from the beginning; `None` once its transceiver is forgotten. The
+    /// codings are the simulcast layers or the sources that the peer has announced.
+    #[must_use]
+    pub fn track(&self) -> Option<&MediaStreamTrack> {
+        self.get().map(|it| &it.receiver.track)
+    }
+
+    /// The streams that the peer says its track belongs to.
+    #[must_use]
+    pub fn streams(&self) -> &[MediaStreamId] {
+        self.get().map_or(&[], |it| &it.receiver.streams)
+    }
+
+    /// How it receives.
+    #[must_use]
+    pub fn get_parameters(&self) -> RTCRtpReceiveParameters {
+        let Some(it) = self.get() else {
+            return RTCRtpReceiveParameters::default();
+        };
+        let Some(receive) = &it.receive else {
+            return RTCRtpReceiveParameters::default();
+        };
+        RTCRtpReceiveParameters {
+            rtp_parameters: RTCRtpParameters {
+                header_extensions: receive.header_extensions.clone(),
+                rtcp: RTCRtcpParameters {
+                    cname: String::new(),
+                    reduced_size: receive.reduced_size_rtcp,
+                },
+                codecs: flat_codecs(&receive.codecs),
+            },
+        }
+    }
+
+    /// What can be received of a kind of media.
+    #[must_use]
+    pub fn get_capabilities(&self, kind: RtpCodecKind) -> RTCRtpCapabilities {
+        self.connection
+            .get_configuration()
+            .media_engine()
+            .capabilities(kind)
+    }
+}
