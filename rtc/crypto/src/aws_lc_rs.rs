@@ -16,14 +16,16 @@ use ::aws_lc_rs::cipher::{
 use ::aws_lc_rs::error::Unspecified;
 use zeroize::Zeroizing;
 
-use crate::{BlockCipher, BlockCipherAlgorithm, BlockCipherKey, CryptoError, CryptoProvider};
+use crate::{
+    BlockCipher, BlockCipherAlgorithm, BlockCipherKey, CryptoError, CryptoProvider, HmacAlgorithm,
+};
 
 /// Everything the stack needs, over `aws-lc-rs`.
 pub static PROVIDER: CryptoProvider = CryptoProvider {
     name: "aws-lc-rs",
     random: &ring_like::Random,
     hashes: ring_like::HASHES,
-    hmacs: ring_like::HMACS,
+    hmacs: &[&ring_like::HMAC_SHA256, &ring_like::HMAC_SHA384, &HMAC_SHA1],
     aeads: ring_like::AEADS,
     block_ciphers: &[
         &Aes {
@@ -41,6 +43,11 @@ pub static PROVIDER: CryptoProvider = CryptoProvider {
     verifier: &ring_like::LibraryVerifier,
     generate_key: ring_like::generate_key,
     load_key: ring_like::load_key,
+};
+
+static HMAC_SHA1: ring_like::ShaHmac = ring_like::ShaHmac {
+    algorithm: HmacAlgorithm::Sha1,
+    library: &library::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
 };
 
 /// AES of one key length.

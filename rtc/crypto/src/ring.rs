@@ -1,4 +1,5 @@
-//! The provider over `ring`, with RustCrypto's AES modes and MD5, which `ring` lacks.
+//! The provider over `ring`, with RustCrypto's AES modes and MD5, which `ring` lacks, and its
+//! HMAC-SHA1, which is four times as fast on processors with instructions for it.
 
 #[path = "ring_like.rs"]
 #[allow(
@@ -8,14 +9,14 @@
 mod ring_like;
 
 use crate::CryptoProvider;
-use crate::rustcrypto::{AES_128, AES_256};
+use crate::rustcrypto::{AES_128, AES_256, HmacSha1};
 
 /// Everything the stack needs, over `ring`.
 pub static PROVIDER: CryptoProvider = CryptoProvider {
     name: "ring",
     random: &ring_like::Random,
     hashes: ring_like::HASHES,
-    hmacs: ring_like::HMACS,
+    hmacs: &[&ring_like::HMAC_SHA256, &ring_like::HMAC_SHA384, &HmacSha1],
     aeads: ring_like::AEADS,
     block_ciphers: &[&AES_128, &AES_256],
     groups: ring_like::GROUPS,

@@ -80,24 +80,19 @@ impl HashContext for ShaContext {
     }
 }
 
-pub(super) static HMACS: &[&dyn Hmac] = &[
-    &ShaHmac {
-        algorithm: HmacAlgorithm::Sha256,
-        library: &hmac::HMAC_SHA256,
-    },
-    &ShaHmac {
-        algorithm: HmacAlgorithm::Sha384,
-        library: &hmac::HMAC_SHA384,
-    },
-    &ShaHmac {
-        algorithm: HmacAlgorithm::Sha1,
-        library: &hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-    },
-];
+pub(super) static HMAC_SHA256: ShaHmac = ShaHmac {
+    algorithm: HmacAlgorithm::Sha256,
+    library: &hmac::HMAC_SHA256,
+};
+pub(super) static HMAC_SHA384: ShaHmac = ShaHmac {
+    algorithm: HmacAlgorithm::Sha384,
+    library: &hmac::HMAC_SHA384,
+};
 
-struct ShaHmac {
-    algorithm: HmacAlgorithm,
-    library: &'static hmac::Algorithm,
+/// A keyed hash of the library.
+pub(super) struct ShaHmac {
+    pub(super) algorithm: HmacAlgorithm,
+    pub(super) library: &'static hmac::Algorithm,
 }
 
 impl Hmac for ShaHmac {

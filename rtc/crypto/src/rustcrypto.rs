@@ -1,4 +1,4 @@
-//! Pure Rust algorithms for what `ring` and `aws-lc-rs` lack.
+//! Pure Rust algorithms for what `ring` and `aws-lc-rs` lack or are slow at.
 
 use md5::{Digest as _, Md5};
 
@@ -39,6 +39,66 @@ impl HashContext for Md5Context {
 
 #[cfg(feature = "ring")]
 pub(crate) use aes_modes::{AES_128, AES_256};
+
+#[cfg(feature = "ring")]
+pub(crate) use hmac_sha1::HmacSha1;
+
+#[cfg(feature = "ring")]
+mod hmac_sha1 {
+    use sha1::{Digest as _, Sha1};
+    use zeroize::Zeroizing;
+
+    use crate::{Digest, Hmac, HmacAlgorithm, HmacKey};
+
+    /// HMAC-SHA1 (RFC 2104).
+    pub(crate) struct HmacSha1;
+
+    impl Hmac for HmacSha1 {
+        fn algorithm(&self) -> HmacAlgorithm {
+            HmacAlgorithm::Sha1
+        }
+
+        fn key(&self, key: &[u8]) -> Box<dyn HmacKey> {
+            let mut block = Zeroizing::new([0; BLOCK_LEN]);
+            if key.len() > BLOCK_LEN {
+                let hashed = Zeroizing::new(<[u8; 20]>::from(Sha1::digest(key)));
+                fill(&mut block, &*hashed);
+            } else {
+                fill(&mut block, key);
+            }
+            let state = |pad| Sha1::new_with_prefix(Zeroizing::new(block.map(|byte| byte ^ pad)));
+            Box::new(HmacSha1Key {
+                inner: state(0x36),
+                outer: state(0x5c),
+            })
+        }
+    }
+
+    /// The states after the padded key, from which every tag goes on.
+    struct HmacSha1Key {
+        inner: Sha1,
+        outer: Sha1,
+    }
+
+    impl HmacKey for HmacSha1Key {
+        fn sign(&self, parts: &[&[u8]]) -> Digest {
+            let mut inner = self.inner.clone();
+            for part in parts {
+                inner.update(part);
+            }
+            let outer = self.outer.clone().chain_update(inner.finalize());
+            Digest::new(&outer.finalize())
+        }
+    }
+
+    fn fill(block: &mut [u8; BLOCK_LEN], key: &[u8]) {
+        for (to, from) in block.iter_mut().zip(key) {
+            *to = *from;
+        }
+    }
+
+    const BLOCK_LEN: usize = 64;
+}
 
 #[cfg(feature = "ring")]
 mod aes_modes {

@@ -41,6 +41,9 @@ macro_rules! each_stack {
 /// One stack in an interleaved measurement.
 pub type Runner<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
 
+/// One stack in an interleaved measurement of two figures.
+pub type Runner2<'a> = (&'static str, Box<dyn FnMut() -> (f64, f64) + 'a>);
+
 impl Report {
     /// A report over `rounds` turns of the jobs and stacks whose names contain `job` and `stack`.
     pub fn new(rounds: usize, job: &str, stack: &str) -> Self {
@@ -69,8 +72,33 @@ impl Report {
             unit,
             stacks: results,
         };
-        eprintln!("{}", row.line());
+        eprintln!("{}", row.line(&row.stacks.iter().map(|it| it.0).collect::<Vec<_>>()));
         self.rows.push(row);
+    }
+
+    /// The same for jobs that give two figures at once.
+    pub fn measure_two(
+        &mut self,
+        jobs: [&str; 2],
+        units: [&'static str; 2],
+        mut stacks: Vec<Runner2<'_>>,
+    ) {
+        if !jobs.iter().any(|job| job.contains(&self.job)) {
+            return;
+        }
+        stacks.retain(|(name, _)| name.contains(&self.stack));
+        let empty: Vec<_> = stacks.iter().map(|(name, _)| (*name, Vec::new())).collect();
+        let mut results = [empty.clone(), empty];
+        for _ in 0..self.rounds {
+            for (index, (_, run)) in stacks.iter_mut().enumerate() {
+                let (first, second) = run();
+                results[0][index].1.push(first);
+                results[1][index].1.push(second);
+            }
+        }
+        for ((job, unit), stacks) in jobs.into_iter().zip(units).zip(results) {
+            self.note(job, unit, stacks);
+        }
     }
 
     /// Notes figures that were measured elsewhere.
@@ -80,20 +108,23 @@ impl Report {
             unit,
             stacks,
         };
-        eprintln!("{}", row.line());
+        eprintln!("{}", row.line(&row.stacks.iter().map(|it| it.0).collect::<Vec<_>>()));
         self.rows.push(row);
     }
 
     /// The table in Markdown.
     pub fn table(&self) -> String {
-        let names: Vec<_> = self.rows.first().map_or_else(Vec::new, |row| {
-            row.stacks.iter().map(|(name, _)| *name).collect()
-        });
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in self.rows.iter().flat_map(|row| &row.stacks) {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
         let mut table = format!("| job | unit | {} |\n", names.join(" | "));
         table.push_str(&"|---".repeat(2 + names.len()));
         table.push_str("|\n");
         for row in &self.rows {
-            table.push_str(&row.line());
+            table.push_str(&row.line(&names));
             table.push('\n');
         }
         table
@@ -126,12 +157,12 @@ impl Report {
 }
 
 impl Row {
-    fn line(&self) -> String {
-        let cells: Vec<_> = self
-            .stacks
-            .iter()
-            .map(|(_, samples)| figure(median(samples)))
-            .collect();
+    fn line(&self, names: &[&str]) -> String {
+        let cell = |name: &&str| {
+            let found = self.stacks.iter().find(|(stack, _)| stack == name);
+            figure(found.map_or(f64::NAN, |(_, samples)| median(samples)))
+        };
+        let cells: Vec<_> = names.iter().map(cell).collect();
         format!("| {} | {} | {} |", self.job, self.unit, cells.join(" | "))
     }
 }

@@ -24,6 +24,24 @@ pub(super) fn run_between(
     to: &CryptoProvider,
     checks: Checks,
 ) -> Result<(), ConformanceError> {
+    for hmac in from.hmacs {
+        let algorithm = hmac.algorithm();
+        let Some(other) = to.hmac(algorithm) else {
+            continue;
+        };
+        for length in LENGTHS {
+            // Keys up to and beyond a block, messages that end anywhere in one.
+            let key = pattern(length % 150);
+            let (head, tail) = (pattern(length), pattern(length % 7));
+            let tag = hmac.key(&key).sign(&[&head, &tail]);
+            let verified = other.key(&key).verify(&[&head, &tail], tag.as_ref());
+            checks.expect(
+                algorithm,
+                "verifies what the other provider signed",
+                verified.is_ok(),
+            )?;
+        }
+    }
     for aead in from.aeads {
         let algorithm = aead.algorithm();
         let Some(other) = to.aead(algorithm) else {

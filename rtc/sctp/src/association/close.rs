@@ -44,7 +44,8 @@ impl Association {
         if !matches!(self.state, State::ShutdownPending | State::ShutdownReceived)
             || !self.outstanding.is_empty()
             || self.outstanding.open_bytes() > 0
-            || self.queue.has_messages()
+            || self.queue.is_ready()
+            || self.queue.is_parked()
         {
             return;
         }

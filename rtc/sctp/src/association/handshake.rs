@@ -297,6 +297,8 @@ impl Association {
             inbound: self.config.max_streams.min(init.outbound_streams),
         };
         self.peer_window = (init.a_rwnd as usize).saturating_sub(self.outstanding.flight());
+        self.peer_window_size = init.a_rwnd as usize;
+        self.queue.unpark();
         self.outstanding.can_abandon = init.forward_tsn;
         self.receiver = Receiver::new(&self.config, init.tsn);
         self.sacking = Sacking::new(self.config.receive_window);

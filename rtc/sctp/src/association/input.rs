@@ -434,7 +434,14 @@ impl Association {
             self.rto.sample(rtt);
         }
         self.peer_window_closed = (sack.a_rwnd as usize) < max_chunk;
-        self.peer_window = (sack.a_rwnd as usize).saturating_sub(self.outstanding.flight());
+        let window = (sack.a_rwnd as usize).saturating_sub(self.outstanding.flight());
+        if window > self.peer_window && self.queue.is_parked() {
+            self.timers.stop(Timer::Window as usize);
+            self.window_probes = 0;
+        }
+        self.peer_window = window;
+        self.peer_window_size = self.peer_window_size.max(sack.a_rwnd as usize);
+        self.queue.unpark();
         // A peer whose window is closed answers probes without taking them: it lives (§6.1).
         if acked.bytes > 0 || acked.advanced || self.peer_window_closed {
             self.errors = 0;

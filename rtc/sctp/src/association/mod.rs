@@ -67,6 +67,10 @@ pub struct Association {
     receiver: Receiver,
     /// What the peer's window leaves, bytes.
     peer_window: usize,
+    /// The whole of it: the largest that it was seen to be.
+    peer_window_size: usize,
+    /// Questions after the peer's window since it last opened.
+    window_probes: u32,
     /// The peer's last SACK left no room for a full chunk.
     peer_window_closed: bool,
     sacking: Sacking,
@@ -164,6 +168,8 @@ impl Association {
             outstanding: Outstanding::new(tsn),
             receiver: Receiver::new(&config, 0),
             peer_window: 0,
+            peer_window_size: 0,
+            window_probes: 0,
             peer_window_closed: false,
             sacking: Sacking::new(config.receive_window),
             reset: Reset::new(tsn, 0),

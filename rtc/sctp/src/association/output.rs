@@ -8,7 +8,7 @@ use rtc_shared::Writer;
 use super::Association;
 use super::timer::Timer;
 use crate::api::{Event, State};
-use crate::send::Phase;
+use crate::send::{PeerWindow, Phase};
 use crate::wire::{
     CHUNK_HEADER_LEN, Chunk, DATA_HEADER_LEN, HEADER_LEN, Header, Parameter, cause, kind, padded,
     put_cause, seal,
@@ -25,6 +25,8 @@ pub(super) struct Pending {
     pub(super) shutdown_ack: bool,
     /// FORWARD-TSN.
     pub(super) forward: bool,
+    /// A FORWARD-TSN that skips nothing, for the SACK that answers it (RFC 3758 §3.6).
+    pub(super) window_probe: bool,
     /// Whole chunks to be bundled.
     control: VecDeque<Vec<u8>>,
     /// Chunks that make a packet of their own, with its verification tag.
@@ -98,7 +100,7 @@ impl Association {
     pub fn wants_transmit(&self) -> bool {
         self.pending.any()
             || (self.sacking.due && self.takes_data())
-            || (self.pending.forward && self.sends_data())
+            || ((self.pending.forward || self.pending.window_probe) && self.sends_data())
             || (self.sends_data() && (self.can_resend() || self.can_send_new()))
             || self.wants_reconfig()
     }
@@ -140,6 +142,12 @@ impl Association {
         if self.sends_data() || (echoes && self.state == State::CookieEchoed) {
             if self.pending.forward {
                 self.write_forward_tsn(now, buf, end);
+            }
+            if std::mem::take(&mut self.pending.window_probe) {
+                let new_cumulative_tsn = self.outstanding.cumulative();
+                buf.put(&[kind::FORWARD_TSN, 0]);
+                buf.put_u16((CHUNK_HEADER_LEN + 4) as u16);
+                buf.put_u32(new_cumulative_tsn);
             }
             let data = self.can_resend() || self.can_send_new();
             self.write_due_sack(buf, end, data);
@@ -290,7 +298,7 @@ impl Association {
 
     fn can_send_new(&self) -> bool {
         !self.outstanding.has_lost()
-            && (self.outstanding.open_bytes() > 0 || self.queue.has_messages())
+            && (self.outstanding.open_bytes() > 0 || self.queue.is_ready())
             && self.outstanding.flight() < self.congestion.window()
             && self.outstanding.has_room()
             && self.peer_has_room()
@@ -327,6 +335,7 @@ impl Association {
             self.arm_if_idle(Timer::Retransmit);
         }
         self.finish_drained();
+        self.await_window();
         if self.queue.has_blocked() {
             self.announce_writable();
         }
@@ -422,7 +431,13 @@ impl Association {
 
     /// Takes the next message out of the queue that is still worth sending.
     fn open_next(&mut self, now: Instant) -> bool {
-        while let Some((stream, ssn, message)) = self.queue.pop() {
+        // A receiver counts more for a message than its bytes, which shows only afterwards.
+        let surcharge = self.outstanding.count() * MESSAGE_SURCHARGE;
+        let window = PeerWindow {
+            free: self.peer_window.saturating_sub(surcharge),
+            occupied: self.peer_window_size.saturating_sub(self.peer_window),
+        };
+        while let Some((stream, ssn, message)) = self.queue.pop(window) {
             if message.lifetime.expired(now) {
                 self.stats.abandoned += 1;
                 let bytes = message.payload.len();
@@ -542,5 +557,7 @@ fn put(buf: &mut Vec<u8>, end: usize, chunk: &Chunk<'_>) -> bool {
 
 /// Smallest fragment made to fill a packet that has other chunks.
 const MIN_FRAGMENT: usize = 256;
+/// What a receiver may count for a message beside its bytes.
+const MESSAGE_SURCHARGE: usize = 64;
 /// Replies that may wait; each is at most a packet.
 const MAX_WAITING: usize = 16;

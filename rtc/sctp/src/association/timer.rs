@@ -25,10 +25,12 @@ pub(super) enum Timer {
     Reconfig,
     /// Return of idle memory.
     Shrink,
+    /// Next question after the peer's window.
+    Window,
 }
 
 /// How many timers there are.
-pub(super) const COUNT: usize = 8;
+pub(super) const COUNT: usize = 9;
 
 impl Association {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -49,6 +51,7 @@ impl Association {
                 t if t == Timer::Shutdown as usize => self.repeat_shutdown(),
                 t if t == Timer::Guard as usize => self.abort_by_timeout(),
                 t if t == Timer::Reconfig as usize => self.repeat_reset(),
+                t if t == Timer::Window as usize => self.probe_window(),
                 _ => self.shrink(),
             }
         }
@@ -125,6 +128,24 @@ impl Association {
         self.arm(Timer::Retransmit, self.rto.current());
     }
 
+    /// When messages wait for the peer to read and nothing is in flight, the word of it may have been
+    /// lost: it is asked for, less and less often.
+    pub(super) fn await_window(&mut self) {
+        let waits = self.queue.is_parked() && self.outstanding.is_empty() && !self.queue.is_ready();
+        if waits && !self.timers.is_set(Timer::Window as usize) {
+            let interval = self.rto.current() * (1 << self.window_probes.min(MAX_DOUBLINGS));
+            self.arm(Timer::Window, interval.min(MAX_PROBE_INTERVAL));
+        }
+    }
+
+    fn probe_window(&mut self) {
+        if self.queue.is_parked() && self.outstanding.is_empty() {
+            self.window_probes += 1;
+            self.pending.window_probe = true;
+            self.await_window();
+        }
+    }
+
     fn expire_heartbeat(&mut self) {
         let Some(interval) = self.config.heartbeat_interval else {
             return;
@@ -171,6 +192,11 @@ impl Association {
         self.events.shrink_to_fit();
     }
 }
+
+const MAX_DOUBLINGS: u32 = 6;
+
+/// As for the probes of a closed window in TCP.
+const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long after the last data memory is given back, at most twice this.
 pub(super) const SHRINK_AFTER: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ mod outstanding;
 mod queue;
 
 pub(crate) use outstanding::Outstanding;
-pub(crate) use queue::{Lifetime, Phase, Queued, SendQueue};
+pub(crate) use queue::{Lifetime, PeerWindow, Phase, Queued, SendQueue};
 
 #[cfg(test)]
 mod tests;

@@ -152,6 +152,12 @@ impl Outstanding {
         self.chunks.is_empty()
     }
 
+    /// Chunks that are not yet acknowledged cumulatively.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.chunks.len()
+    }
+
     /// True when another new chunk may be added: gap blocks can tell of 65535 TSNs.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {

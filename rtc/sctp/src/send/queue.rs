@@ -3,6 +3,11 @@
 //! Whole messages are taken in turn by weighted fair queueing: a stream's share grows with its
 //! priority (RFC 8831 §6.4 has 128, 256, 512 and 1024). A message of DATA chunks cannot be
 //! interleaved with another, so the turn changes only between messages.
+//!
+//! The peer's window is one for all streams, and a stream whose reader has stopped would fill it and
+//! stop the others. So each stream may occupy only so much of it as bears a proportion to what is
+//! left free (dynamic thresholds, as switches share their buffers among ports). What a stream
+//! occupies is reckoned from what was sent on it and how the window moves since.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -39,6 +44,15 @@ impl Lifetime {
     }
 }
 
+/// The peer's receive window in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerWindow {
+    /// What may still be sent.
+    pub(crate) free: usize,
+    /// What is on its way or unread.
+    pub(crate) occupied: usize,
+}
+
 /// How far the reset of our direction of a stream is (RFC 6525 §5.1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -59,6 +73,8 @@ struct OutStream {
     fresh: usize,
     /// Payload bytes in `messages` and in the unsent part of the message being sent.
     buffered: usize,
+    /// Bytes that are on their way or, as far as can be told, unread at the peer.
+    charge: usize,
     low_threshold: usize,
     /// Virtual time at which the last message was done.
     finish: u64,
@@ -77,6 +93,11 @@ pub(crate) struct SendQueue {
     streams: BTreeMap<u16, Box<OutStream>>,
     /// Streams with messages by the virtual time at which their next one would be done.
     active: BinaryHeap<Reverse<(u64, u16)>>,
+    /// Entries of `active` whose streams occupy too much of the peer's window.
+    parked: Vec<Reverse<(u64, u16)>>,
+    /// Streams with a charge, and the sum of the charges.
+    charged: Vec<u16>,
+    charge: usize,
     virtual_time: u64,
     /// Payload bytes not yet sent the first time.
     buffered: usize,
@@ -96,6 +117,9 @@ impl SendQueue {
         Self {
             streams: BTreeMap::new(),
             active: BinaryHeap::new(),
+            parked: Vec::new(),
+            charged: Vec::new(),
+            charge: 0,
             virtual_time: 0,
             buffered: 0,
             messages: 0,
@@ -123,10 +147,21 @@ impl SendQueue {
             .map_or(0, |stream| stream.buffered)
     }
 
-    /// True while a whole message waits.
+    /// True while a whole message waits that may go now.
     #[inline]
-    pub(crate) fn has_messages(&self) -> bool {
-        self.messages > 0
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// True while whole messages wait for the peer to read.
+    pub(crate) fn is_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// The peer's window has moved: what waited for that may have its turn.
+    #[inline]
+    pub(crate) fn unpark(&mut self) {
+        self.active.extend(self.parked.drain(..));
     }
 
     /// Whether a message of `length` bytes can be queued without passing `total` or `per_stream`
@@ -198,11 +233,21 @@ impl SendQueue {
     }
 
     /// Takes the message whose turn it is, with its stream and SSN. Its bytes still count as
-    /// buffered until [`sent`](Self::sent).
+    /// buffered until [`sent`](Self::sent). Streams that occupy too much of the peer's window are
+    /// parked.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(u16, u16, Queued)> {
+    pub(crate) fn pop(&mut self, window: PeerWindow) -> Option<(u16, u16, Queued)> {
         loop {
-            let Reverse((finish, id)) = self.active.pop()?;
+            let entry = self.active.pop()?;
+            let Reverse((finish, id)) = entry;
+            let next = self.streams.get(&id).and_then(|it| it.messages.front());
+            if let Some(next) = next {
+                let length = next.payload.len() + OVERHEAD;
+                if !self.may_occupy(id, length, window) {
+                    self.parked.push(entry);
+                    continue;
+                }
+            }
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
@@ -210,6 +255,12 @@ impl SendQueue {
             let Some(message) = stream.messages.pop_front() else {
                 continue;
             };
+            let length = message.payload.len() + OVERHEAD;
+            if stream.charge == 0 {
+                self.charged.push(id);
+            }
+            stream.charge += length;
+            self.charge += length;
             self.messages -= 1;
             self.expiring -= usize::from(message.lifetime.is_limited());
             self.virtual_time = self.virtual_time.max(finish);
@@ -220,6 +271,43 @@ impl SendQueue {
             let ssn = stream.next_ssn;
             return Some((id, ssn, message));
         }
+    }
+
+    /// Whether a stream may put `length` bytes more into the peer's window. A stream that occupies
+    /// nothing always may.
+    #[inline]
+    fn may_occupy(&mut self, id: u16, length: usize, window: PeerWindow) -> bool {
+        let left = window.free.saturating_sub(length);
+        let fits = |streams: &BTreeMap<u16, Box<OutStream>>| {
+            streams.get(&id).is_none_or(|stream| {
+                stream.charge == 0 || stream.charge + length <= left.saturating_mul(SHARE)
+            })
+        };
+        if self.charge > window.occupied + window.occupied / 2 || !fits(&self.streams) {
+            self.settle(window.occupied);
+        }
+        fits(&self.streams)
+    }
+
+    /// Takes from the charges what the peer has read: together they are at most `occupied`. Who reads
+    /// fast has little unread, so the smallest go first; a stream whose reader stopped keeps its own.
+    fn settle(&mut self, occupied: usize) {
+        let Some(mut read) = self.charge.checked_sub(occupied) else {
+            return;
+        };
+        self.charge -= read;
+        let streams = &mut self.streams;
+        self.charged
+            .sort_unstable_by_key(|id| streams.get(id).map_or(0, |stream| stream.charge));
+        self.charged.retain(|id| {
+            let Some(stream) = streams.get_mut(id) else {
+                return false;
+            };
+            let part = read.min(stream.charge);
+            stream.charge -= part;
+            read -= part;
+            stream.charge > 0
+        });
     }
 
     /// The ordered message that [`pop`](Self::pop) gave was put on the wire with its SSN.
@@ -341,8 +429,11 @@ impl SendQueue {
         self.expiring -= limited.count();
         self.buffered -= stream.buffered.min(self.buffered);
         self.blocked.retain(|&other| other != id);
+        self.charged.retain(|&other| other != id);
+        self.charge -= stream.charge;
         if stream.active {
             self.active.retain(|Reverse((_, other))| *other != id);
+            self.parked.retain(|Reverse((_, other))| *other != id);
         }
     }
 
@@ -355,6 +446,7 @@ impl SendQueue {
     pub(crate) fn shrink(&mut self) {
         if self.messages == 0 {
             self.active = BinaryHeap::new();
+            self.parked = Vec::new();
             self.unstamped = Vec::new();
         }
         for stream in self.streams.values_mut() {
@@ -392,6 +484,7 @@ impl Default for OutStream {
             messages: VecDeque::new(),
             fresh: 0,
             buffered: 0,
+            charge: 0,
             low_threshold: 0,
             finish: 0,
             priority: DEFAULT_PRIORITY,
@@ -405,5 +498,8 @@ impl Default for OutStream {
 
 /// Bytes that a message counts for beside its payload.
 const OVERHEAD: usize = 64;
+/// How many times the free window a stream may occupy. A single one gets 8/9 of the window; behind
+/// ten that are stuck there is 1/81 left.
+const SHARE: usize = 8;
 /// "Normal" (RFC 8831 §6.4).
 const DEFAULT_PRIORITY: u16 = 256;

@@ -200,7 +200,7 @@ fn equal_streams_take_turns_and_weights_count() {
     }
     let mut turns: BTreeMap<u16, u32> = BTreeMap::new();
     for _ in 0..40 {
-        let (stream, _, message) = queue.pop().unwrap();
+        let (stream, _, message) = queue.pop(OPEN).unwrap();
         queue.sent(stream, message.payload.len());
         *turns.entry(stream).or_default() += 1;
     }
@@ -209,11 +209,11 @@ fn equal_streams_take_turns_and_weights_count() {
     queue.remove(1);
     assert_eq!(queue.buffered(), 180 * 100);
     for _ in 0..180 {
-        let (stream, _, message) = queue.pop().unwrap();
+        let (stream, _, message) = queue.pop(OPEN).unwrap();
         assert_ne!(stream, 1);
         queue.sent(stream, message.payload.len());
     }
-    assert!(queue.pop().is_none() && !queue.has_messages());
+    assert!(queue.pop(OPEN).is_none() && !queue.is_ready());
     assert_eq!(queue.buffered(), 0);
 }
 
@@ -224,12 +224,12 @@ fn a_stream_that_was_idle_saves_no_turns_up() {
         queue.push(0, message(1000, None));
     }
     for _ in 0..40 {
-        queue.pop().unwrap();
+        queue.pop(OPEN).unwrap();
     }
     for _ in 0..50 {
         queue.push(1, message(1000, None));
     }
-    let streams: Vec<u16> = (0..10).map(|_| queue.pop().unwrap().0).collect();
+    let streams: Vec<u16> = (0..10).map(|_| queue.pop(OPEN).unwrap().0).collect();
     let late = streams.iter().filter(|&&stream| stream == 1).count();
     assert!((4..=6).contains(&late), "{streams:?}");
 }
@@ -262,9 +262,14 @@ fn lifetimes_start_when_the_time_is_known() {
     assert_eq!(queue.take_purged(), 1);
     assert_eq!(queue.buffered(), 2);
     let mut left = 0;
-    while let Some((stream, _, message)) = queue.pop() {
+    while let Some((stream, _, message)) = queue.pop(OPEN) {
         queue.sent(stream, message.payload.len());
         left += 1;
     }
     assert_eq!((left, queue.buffered()), (2, 0));
 }
+
+const OPEN: PeerWindow = PeerWindow {
+    free: usize::MAX,
+    occupied: 0,
+};

@@ -228,3 +228,93 @@ fn acknowledgements_may_be_taken_back() {
     sack(&mut sim, base.wrapping_add(8), &[]);
     assert!(sim.idle());
 }
+
+/// Reads everything but some streams.
+fn read_others(end: &mut Association, unread: &[u16]) -> Vec<u16> {
+    let mut streams = Vec::new();
+    for stream in (0..60).filter(|stream| !unread.contains(stream)) {
+        while end.read_stream(stream).is_some() {
+            streams.push(stream);
+        }
+    }
+    streams
+}
+
+#[test]
+fn a_stream_that_nobody_reads_stops_alone() {
+    for loss in [0, 10] {
+        let link = Link {
+            loss,
+            delay: 10 * MS,
+            ..Link::default()
+        };
+        let mut config = Config::default();
+        config.receive_window = 1 << 20;
+        let mut sim = Sim::with_config(1, link, [Config::default(), config]);
+        sim.connect();
+        sim.reads[1] = false;
+        // The stuck one gets all the time it wants to fill the window, at several speeds.
+        for number in 0..2000 {
+            sim.send(0, 1, numbered(number, 1000));
+        }
+        let mut got = 0;
+        for round in 0..300 {
+            sim.send(0, 2, numbered(round, 3000));
+            if round % 3 == 0 {
+                sim.send(0, 3, numbered(round, 60_000));
+            }
+            sim.run(100 * MS);
+            got += read_others(&mut sim.ends[1], &[1]).len();
+        }
+        sim.run(2000 * MS);
+        got += read_others(&mut sim.ends[1], &[1]).len();
+        assert_eq!(got, 400, "loss {loss}");
+        let held = sim.ends[1].readable_bytes(1);
+        assert!(held > 500_000, "{held} bytes of the window used");
+        // Once it is read it goes on, without loss.
+        let mut stuck = 0;
+        for _ in 0..2000 {
+            while sim.ends[1].read_stream(1).is_some() {
+                stuck += 1;
+            }
+            sim.run(20 * MS);
+        }
+        assert_eq!(stuck, 2000);
+    }
+}
+
+#[test]
+fn many_streams_that_nobody_reads_leave_room_for_another() {
+    let mut sim = Sim::connected(Default::default());
+    sim.reads[1] = false;
+    let stuck: Vec<u16> = (10..30).collect();
+    for number in 0..300 {
+        for &stream in &stuck {
+            sim.send(0, stream, numbered(number, 1000));
+        }
+    }
+    for round in 0..100 {
+        sim.send(0, 2, numbered(round, 500));
+        sim.run(100 * MS);
+        assert_eq!(read_others(&mut sim.ends[1], &stuck), [2], "round {round}");
+    }
+}
+
+#[test]
+fn a_lost_word_of_a_freed_window_is_asked_for() {
+    let mut sim = Sim::connected([Config::default(), small_window()]);
+    sim.reads[1] = false;
+    for number in 0..100 {
+        sim.send(0, 0, numbered(number, 1000));
+    }
+    sim.run(5000 * MS);
+    let before = sim.ends[0].stats().packets_sent;
+    sim.run(600 * 1000 * MS);
+    let probes = sim.ends[0].stats().packets_sent - before;
+    assert!((5..100).contains(&probes), "{probes} probes in ten minutes");
+    sim.links[1] = Link::lossy(1000);
+    sim.reads[1] = true;
+    sim.run(50 * MS);
+    sim.links[1] = Link::default();
+    sim.run_until(200_000 * MS, |sim| sim.messages[1].len() == 100);
+}

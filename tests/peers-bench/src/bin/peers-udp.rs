@@ -13,7 +13,8 @@ use bytes::BytesMut;
 use clap::Parser;
 use cpu_time::ProcessTime;
 use peers_bench::jobs::LARGE;
-use peers_bench::report::{Report, Runner, median};
+use peers_bench::report::{Report, Runner, Runner2, median};
+use peers_bench::webrtc_rs::WebrtcRs;
 use str0m::change::SdpPendingOffer;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
@@ -70,18 +71,25 @@ fn main() -> std::io::Result<()> {
                 .expect("no panic")
         })
     };
-    let bulk: Vec<Runner<'_>> = vec![
-        ("ours", Box::new(|| ours().0)),
-        ("webrtc-rs", Box::new(|| webrtc_rs().0)),
-        ("str0m", Box::new(|| str0m_bulk(128).0)),
+    let rustrtc = || {
+        runtime().block_on(async { tokio::spawn(rustrtc_bulk(256)).await.expect("no panic") })
+    };
+    let rtc = || {
+        let (bytes, cpu, wall) = peers_bench::sockets::bulk::<WebrtcRs>(128);
+        figures(bytes, cpu, wall)
+    };
+    let both: Vec<Runner2<'_>> = vec![
+        ("ours", Box::new(ours)),
+        ("webrtc", Box::new(webrtc_rs)),
+        ("rtc", Box::new(rtc)),
+        ("str0m", Box::new(|| str0m_bulk(128))),
+        ("rustrtc", Box::new(rustrtc)),
     ];
-    report.measure("bulk over loopback UDP, CPU", "CPU-s/GB", bulk);
-    let wall: Vec<Runner<'_>> = vec![
-        ("ours", Box::new(|| ours().1)),
-        ("webrtc-rs", Box::new(|| webrtc_rs().1)),
-        ("str0m", Box::new(|| str0m_bulk(128).1)),
-    ];
-    report.measure("bulk over loopback UDP, rate", "MB/s", wall);
+    report.measure_two(
+        ["bulk over loopback UDP, CPU", "bulk over loopback UDP, rate"],
+        ["CPU-s/GB", "MB/s"],
+        both,
+    );
     let setup: Vec<Runner<'_>> = vec![
         (
             "ours",
@@ -95,7 +103,7 @@ fn main() -> std::io::Result<()> {
             }),
         ),
         (
-            "webrtc-rs",
+            "webrtc",
             Box::new(|| {
                 let runtime = runtime();
                 let samples = (0..50).map(|_| {
@@ -184,6 +192,66 @@ async fn ours_bulk(mebibytes: usize) -> (f64, f64) {
     }
     let figures = figures(bytes, cpu.elapsed(), wall.elapsed());
     sending.await.expect("no panic");
+    figures
+}
+
+async fn rustrtc_bulk(mebibytes: usize) -> (f64, f64) {
+    use rustrtc::{DataChannelEvent, PeerConnection, PeerConnectionEvent, RtcConfiguration};
+    let peer = || {
+        let mut configuration = RtcConfiguration::default();
+        configuration.bind_ip = Some("127.0.0.1".to_owned());
+        PeerConnection::new(configuration)
+    };
+    let (a, b) = (peer(), peer());
+    let sender = a.create_data_channel("bench", None).expect("a channel");
+    let offer = a.create_offer().await.expect("an offer");
+    a.set_local_description(offer).expect("the offer is set");
+    a.wait_for_gathering_complete().await;
+    let offer = a.local_description().expect("an offer");
+    b.set_remote_description(offer)
+        .await
+        .expect("the offer is accepted");
+    let answer = b.create_answer().await.expect("an answer");
+    b.set_local_description(answer).expect("the answer is set");
+    b.wait_for_gathering_complete().await;
+    let answer = b.local_description().expect("an answer");
+    a.set_remote_description(answer)
+        .await
+        .expect("the answer is accepted");
+    let receiver = loop {
+        match b.recv().await.expect("the connection lives") {
+            PeerConnectionEvent::DataChannel(channel) => break channel,
+            PeerConnectionEvent::Track(_) => {}
+        }
+    };
+    while !matches!(
+        sender.recv().await.expect("the channel lives"),
+        DataChannelEvent::Open
+    ) {}
+    let bytes = mebibytes * 1024 * 1024;
+    let (cpu, wall) = (ProcessTime::now(), Instant::now());
+    let (connection, id) = (a.clone(), sender.id);
+    let sending = tokio::spawn(async move {
+        let payload = vec![0xa5; LARGE];
+        for _ in 0..bytes / LARGE {
+            connection
+                .send_data(id, &payload)
+                .await
+                .expect("the message is taken");
+        }
+    });
+    let mut received = 0;
+    while received < bytes {
+        match receiver.recv().await.expect("the channel is open") {
+            DataChannelEvent::Message(message) => received += message.len(),
+            DataChannelEvent::Close => panic!("the channel closed"),
+            _ => {}
+        }
+    }
+    let figures = figures(bytes, cpu.elapsed(), wall.elapsed());
+    sending.await.expect("no panic");
+    a.close();
+    b.close();
     figures
 }
 
