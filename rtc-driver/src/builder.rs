@@ -1,12 +1,93 @@
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::RTCConfiguration;
 use tracing::{debug, warn};
 
 use crate::gather::Plan;
-use crate::{Driver, Error, Interface, PeerConnection, Runtime, Timer};
+use crate::{Driver, Error, PeerConnection, Runtime, Timer};
+
+/// What every builder with sockets is told of them: methods over a field `sockets` of this type.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) plan: Plan,
+    pub(crate) send_limit: Option<usize>,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            plan: Plan {
+                watch: true,
+                ..Plan::default()
+            },
+            send_limit: None,
+        }
+    }
+}
+
+macro_rules! socket_methods {
+    () => {
+        /// A UDP socket at this address, instead of one at each interface address; may be called several
+        /// times. Port 0 takes a free one. `0.0.0.0` and `[::]` stand for every interface address of
+        /// their family.
+        pub fn bind(mut self, addr: std::net::SocketAddr) -> Self {
+            self.sockets.plan.bind.push(addr);
+            self
+        }
+
+        /// Whether loopback addresses are among the interface addresses; they are of use only between
+        /// processes of one machine. Default `false`.
+        pub fn with_loopback(mut self, loopback: bool) -> Self {
+            self.sockets.plan.loopback = loopback;
+            self
+        }
+
+        /// Uses only the interface addresses for which `filter` is true.
+        pub fn with_interface_filter(
+            mut self,
+            filter: impl Fn(&$crate::Interface) -> bool + Send + Sync + 'static,
+        ) -> Self {
+            self.sockets.plan.filter = Some(std::sync::Arc::new(filter));
+            self
+        }
+
+        /// Follows the interfaces from then on: one that appears gives candidates, one that
+        /// goes away takes its own with it and is told as an event
+        /// ([`OnPathLost`](rtc::peer_connection::event::RTCPeerConnectionEvent::OnPathLost)). Addresses
+        /// that were bound by name stay as they are. Default `true`.
+        pub fn with_interface_watch(mut self, watch: bool) -> Self {
+            self.sockets.plan.watch = watch;
+            self
+        }
+
+        /// Takes free ports from this range only, for firewalls.
+        pub fn with_port_range(mut self, ports: std::ops::RangeInclusive<u16>) -> Self {
+            self.sockets.plan.ports = Some(ports);
+            self
+        }
+
+        /// Size that each socket asks for its receive buffer, bytes; `None` leaves the system's default.
+        /// Systems give less where they have a limit. Default 2 MiB.
+        pub fn with_receive_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+            self.sockets.plan.socket.receive_buffer = bytes.into();
+            self
+        }
+
+        /// The same for the send buffer. Default `None`: a longer queue in the system delays whatever is
+        /// urgent.
+        pub fn with_send_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+            self.sockets.plan.socket.send_buffer = bytes.into();
+            self
+        }
+
+        /// Bytes that may wait to be sent in a channel before [`send`](crate::DataChannel::send) waits.
+        /// Default 256 KiB.
+        pub fn with_channel_send_limit(mut self, bytes: usize) -> Self {
+            self.sockets.send_limit = Some(bytes);
+            self
+        }
+    };
+}
+pub(crate) use socket_methods;
 
 /// Makes a peer connection with its sockets on a runtime.
 ///
@@ -16,8 +97,7 @@ use crate::{Driver, Error, Interface, PeerConnection, Runtime, Timer};
 pub struct Builder<R> {
     runtime: R,
     configuration: RTCConfiguration,
-    plan: Plan,
-    send_limit: Option<usize>,
+    sockets: Sockets,
 }
 
 /// The driver of a connection on the runtime `R`.
@@ -29,11 +109,7 @@ impl<R: Runtime> Builder<R> {
         Self {
             runtime,
             configuration: RTCConfiguration::default(),
-            plan: Plan {
-                watch: true,
-                ..Plan::default()
-            },
-            send_limit: None,
+            sockets: Sockets::default(),
         }
     }
 
@@ -43,65 +119,7 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
-    /// A UDP socket at this address, instead of one at each interface address; may be called several
-    /// times. Port 0 takes a free one. `0.0.0.0` and `[::]` stand for every interface address of
-    /// their family.
-    pub fn bind(mut self, addr: SocketAddr) -> Self {
-        self.plan.bind.push(addr);
-        self
-    }
-
-    /// Whether loopback addresses are among the interface addresses; they are of use only between
-    /// processes of one machine. Default `false`.
-    pub fn with_loopback(mut self, loopback: bool) -> Self {
-        self.plan.loopback = loopback;
-        self
-    }
-
-    /// Uses only the interface addresses for which `filter` is true.
-    pub fn with_interface_filter(
-        mut self,
-        filter: impl Fn(&Interface) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        self.plan.filter = Some(Box::new(filter));
-        self
-    }
-
-    /// Follows the interfaces while the connection lives: one that appears gives candidates, one that
-    /// goes away takes its own with it and is told as an event
-    /// ([`OnPathLost`](rtc::peer_connection::event::RTCPeerConnectionEvent::OnPathLost)). Addresses
-    /// that were bound by name stay as they are. Default `true`.
-    pub fn with_interface_watch(mut self, watch: bool) -> Self {
-        self.plan.watch = watch;
-        self
-    }
-
-    /// Takes free ports from this range only, for firewalls.
-    pub fn with_port_range(mut self, ports: RangeInclusive<u16>) -> Self {
-        self.plan.ports = Some(ports);
-        self
-    }
-
-    /// Size that each socket asks for its receive buffer, bytes; `None` leaves the system's default.
-    /// Systems give less where they have a limit. Default 2 MiB.
-    pub fn with_receive_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.plan.socket.receive_buffer = bytes.into();
-        self
-    }
-
-    /// The same for the send buffer. Default `None`: a longer queue in the system delays whatever is
-    /// urgent.
-    pub fn with_send_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.plan.socket.send_buffer = bytes.into();
-        self
-    }
-
-    /// Bytes that may wait to be sent in a channel before [`send`](crate::DataChannel::send) waits.
-    /// Default 256 KiB.
-    pub fn with_channel_send_limit(mut self, bytes: usize) -> Self {
-        self.send_limit = Some(bytes);
-        self
-    }
+    socket_methods!();
 
     /// Binds the sockets, makes the connection and spawns its driver.
     ///
@@ -125,12 +143,13 @@ impl<R: Runtime> Builder<R> {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_unspawned(self) -> Result<(PeerConnection, DriverOn<R>), Error> {
-        let sockets = self.plan.bind(&self.runtime)?;
+        let Sockets { plan, send_limit } = self.sockets;
+        let sockets = plan.bind(&self.runtime)?;
         let timer = self.runtime.timer();
         let core = RTCPeerConnection::new(self.configuration.with_now(timer.now()))?;
         let (connection, mut driver) = Driver::with_sockets(core, sockets, timer)?;
-        driver.watch(self.plan.watch(self.runtime));
-        if let Some(bytes) = self.send_limit {
+        driver.watch(plan.watch(self.runtime));
+        if let Some(bytes) = send_limit {
             connection.set_channel_send_limit(bytes);
         }
         Ok((connection, driver))

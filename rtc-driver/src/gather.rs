@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::Context;
 
@@ -12,7 +13,7 @@ use tracing::debug;
 use crate::interface::{Interface, InterfaceChanges, is_candidate};
 use crate::{Core as _, CoreAccess, DatagramSocket, Error, Pump, Runtime};
 
-type Filter = Box<dyn Fn(&Interface) -> bool + Send + Sync>;
+type Filter = Arc<dyn Fn(&Interface) -> bool + Send + Sync>;
 
 /// What a socket is asked for when it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ fn reuse_port(_: &Socket) -> io::Result<()> {
 }
 
 /// Which sockets a connection gets.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Plan {
     /// Addresses to bind; a wildcard stands for every interface address of its family. Empty: every
     /// interface address, port 0.

@@ -8,8 +8,11 @@
 //!   other threads; likewise [`DataChannel`].
 //! * [`Driver`] is the task behind them. It shares the state machine with the handles under one lock
 //!   that is held for calls of the state machine only.
-//! * [`Pump`] is the loop inside the driver. Reactors without futures use it alone.
+//! * [`Endpoint`] is for servers: many connections behind the same sockets, driven by one
+//!   [`EndpointDriver`].
+//! * [`Pump`] is the loop inside the drivers. Reactors without futures use it alone.
 //! * [`udp`] is what adapters make their sockets of.
+//! * `test`, with the feature `test-util`, is a runtime with a virtual clock and a simulated network.
 //!
 //! # An adapter
 //!
@@ -98,6 +101,7 @@
 mod builder;
 mod data_channel;
 mod driver;
+mod endpoint;
 mod error;
 mod events;
 mod gather;
@@ -108,6 +112,8 @@ mod pump;
 mod runtime;
 mod shared;
 mod socket;
+#[cfg(feature = "test-util")]
+pub mod test;
 pub mod udp;
 mod waiters;
 
@@ -116,6 +122,10 @@ pub use rtc;
 pub use builder::{Builder, DriverOn};
 pub use data_channel::{DataChannel, DataChannelMessage, Sending};
 pub use driver::Driver;
+pub use endpoint::{
+    Endpoint, EndpointBuilder, EndpointCounters, EndpointDriver, EndpointDriverOn, EndpointGroup,
+    UnknownPeers,
+};
 pub use error::{Error, SendError, TrySendError};
 pub use gather::SocketOptions;
 pub use interface::{Interface, InterfaceChanges};

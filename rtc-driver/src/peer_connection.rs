@@ -329,7 +329,7 @@ impl PeerConnection {
         }
     }
 
-    fn wait<T, F>(&self, look: F) -> Wait<'_, F>
+    fn wait<T, F>(&self, look: F) -> Wait<'_, Handle, F>
     where
         F: FnMut(&mut State) -> Step<T> + Unpin,
     {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
+use rtc::endpoint::{Peer, RTCEndpoint};
 use rtc::peer_connection::{RTCEvent, RTCPeerConnection};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, Transmit, TransportContext, TransportProtocol};
@@ -61,6 +62,33 @@ impl Core for RTCPeerConnection {
 
     fn handle_timeout(&mut self, now: Instant) {
         let _ = Protocol::handle_timeout(self, now);
+    }
+}
+
+impl<P: Peer> Core for RTCEndpoint<P> {
+    fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>) {
+        Self::handle_read_batch(self, batch);
+    }
+
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        max_datagrams: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        Self::poll_transmit(self, now, max_datagrams, buf)
+    }
+
+    fn handle_event(&mut self, event: RTCEvent) {
+        Self::handle_event(self, event);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        Self::poll_timeout(self)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        Self::handle_timeout(self, now);
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use crate::events::EventQueue;
 use crate::pump::CoreAccess;
-use crate::waiters::{Key, Place, Step, Waiters, When};
+use crate::waiters::{Key, Place, Registry, Step, Waiters, Watched, When};
 use crate::{Error, SendError};
 
 /// What the handles and the driver of one connection share.
@@ -159,6 +159,23 @@ impl Shared {
     }
 }
 
+impl Watched for Shared {
+    type State = State;
+
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        // The method of the type itself.
+        Self::with(self, f)
+    }
+}
+
+impl Watched for Handle {
+    type State = State;
+
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        self.0.with(f)
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
@@ -275,6 +292,11 @@ impl State {
                 debug!(%error, "close");
             }
         }
+    }
+
+    /// When closing is cut short, if it was begun.
+    pub(crate) fn close_by(&self) -> Option<Instant> {
+        self.close_by
     }
 
     /// Passes on what a turn of the driver has brought. `blocked`: a socket has no room for the last
@@ -396,21 +418,6 @@ impl State {
         self.core.is_flushed()
     }
 
-    pub(crate) fn register(&mut self, place: Place, key: &mut Key, when: When, waker: &Waker) {
-        self.next_key += 1;
-        let fresh = self.next_key;
-        self.writers_wait |= matches!(place, Place::Write(_));
-        if let Some(waiters) = self.waiters(place) {
-            waiters.register(key, fresh, when, waker);
-        }
-    }
-
-    pub(crate) fn unregister(&mut self, place: Place, key: &Key) {
-        if let Some(waiters) = self.waiters(place) {
-            waiters.remove(key);
-        }
-    }
-
     fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {
         match place {
             Place::Connection => Some(&mut self.waiting),
@@ -422,6 +429,25 @@ impl State {
                 .channels
                 .get_mut(&id)
                 .map(|channel| &mut channel.writers),
+        }
+    }
+}
+
+impl Registry for State {
+    type Place = Place;
+
+    fn register(&mut self, place: Place, key: &mut Key, when: When, waker: &Waker) {
+        self.next_key += 1;
+        let fresh = self.next_key;
+        self.writers_wait |= matches!(place, Place::Write(_));
+        if let Some(waiters) = self.waiters(place) {
+            waiters.register(key, fresh, when, waker);
+        }
+    }
+
+    fn unregister(&mut self, place: Place, key: &Key) {
+        if let Some(waiters) = self.waiters(place) {
+            waiters.remove(key);
         }
     }
 }

@@ -194,14 +194,14 @@ where
         }
     }
 
-    /// The socket may have something.
-    pub fn set_readable(&mut self) {
-        self.readable = true;
+    /// Whether the socket may have something.
+    pub fn set_readable(&mut self, readable: bool) {
+        self.readable = readable;
     }
 
-    /// The socket may have room.
-    pub fn set_writable(&mut self) {
-        self.writable = true;
+    /// Whether the socket may have room.
+    pub fn set_writable(&mut self, writable: bool) {
+        self.writable = writable;
     }
 
     /// See [`UdpState::max_send_segments`].

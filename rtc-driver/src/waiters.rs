@@ -2,9 +2,34 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use std::sync::Arc;
+
 use rtc::data_channel::RTCDataChannelId;
 
-use crate::shared::{Shared, State};
+/// A state under a lock, whose changes can be waited for.
+pub(crate) trait Watched {
+    type State: Registry;
+
+    /// Calls `f` under the lock, and wakes whoever has to act on what it did afterwards.
+    fn with<R>(&self, f: impl FnOnce(&mut Self::State) -> R) -> R;
+}
+
+impl<W: Watched> Watched for Arc<W> {
+    type State = W::State;
+
+    fn with<R>(&self, f: impl FnOnce(&mut Self::State) -> R) -> R {
+        (**self).with(f)
+    }
+}
+
+/// Where those register who wait for a change.
+pub(crate) trait Registry {
+    type Place: Copy;
+
+    fn register(&mut self, place: Self::Place, key: &mut Key, when: When, waker: &Waker);
+
+    fn unregister(&mut self, place: Self::Place, key: &Key);
+}
 
 /// Those who wait for one thing, each with a slot of its own that it replaces and takes away itself.
 #[derive(Debug, Default)]
@@ -99,14 +124,17 @@ impl Waiters {
     }
 }
 
+/// What is kept of the place of a watched state.
+pub(crate) type PlaceOf<W> = <<W as Watched>::State as Registry>::Place;
+
 /// Looks at the state and, if what is waited for is not there, registers under the same lock, so that
 /// no wake-up can fall in between.
-pub(crate) fn poll_step<T>(
-    shared: &Shared,
-    place: Place,
+pub(crate) fn poll_step<W: Watched, T>(
+    shared: &W,
+    place: PlaceOf<W>,
     key: &mut Key,
     cx: &mut Context<'_>,
-    look: impl FnOnce(&mut State) -> Step<T>,
+    look: impl FnOnce(&mut W::State) -> Step<T>,
 ) -> Poll<T> {
     shared.with(|state| match look(state) {
         Step::Done(value) => {
@@ -121,7 +149,7 @@ pub(crate) fn poll_step<T>(
 }
 
 /// Gives a slot up, if there is one.
-pub(crate) fn forget(state: &mut State, place: Place, key: &mut Key) {
+pub(crate) fn forget<S: Registry>(state: &mut S, place: S::Place, key: &mut Key) {
     if key.is_set() {
         state.unregister(place, key);
         *key = Key::default();
@@ -129,17 +157,17 @@ pub(crate) fn forget(state: &mut State, place: Place, key: &mut Key) {
 }
 
 /// A future that looks at the state until it finds what it waits for.
-pub(crate) struct Wait<'a, F> {
-    shared: &'a Shared,
-    place: Place,
+pub(crate) struct Wait<'a, W: Watched, F> {
+    shared: &'a W,
+    place: PlaceOf<W>,
     key: Key,
     look: F,
 }
 
-impl<'a, F> Wait<'a, F> {
-    pub(crate) fn new<T>(shared: &'a Shared, place: Place, look: F) -> Self
+impl<'a, W: Watched, F> Wait<'a, W, F> {
+    pub(crate) fn new<T>(shared: &'a W, place: PlaceOf<W>, look: F) -> Self
     where
-        F: FnMut(&mut State) -> Step<T> + Unpin,
+        F: FnMut(&mut W::State) -> Step<T> + Unpin,
     {
         Self {
             shared,
@@ -150,7 +178,11 @@ impl<'a, F> Wait<'a, F> {
     }
 }
 
-impl<T, F: FnMut(&mut State) -> Step<T> + Unpin> Future for Wait<'_, F> {
+impl<T, W: Watched, F> Future for Wait<'_, W, F>
+where
+    F: FnMut(&mut W::State) -> Step<T> + Unpin,
+    PlaceOf<W>: Unpin,
+{
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -160,11 +192,11 @@ impl<T, F: FnMut(&mut State) -> Step<T> + Unpin> Future for Wait<'_, F> {
             key,
             look,
         } = self.get_mut();
-        poll_step(shared, *place, key, cx, look)
+        poll_step(*shared, *place, key, cx, look)
     }
 }
 
-impl<F> Drop for Wait<'_, F> {
+impl<W: Watched, F> Drop for Wait<'_, W, F> {
     fn drop(&mut self) {
         if self.key.is_set() {
             self.shared

@@ -30,6 +30,7 @@
 //! Each protocol is a crate of its own and can be used alone; they are re-exported here.
 
 pub mod data_channel;
+pub mod endpoint;
 mod error;
 pub mod media_stream;
 pub mod peer_connection;

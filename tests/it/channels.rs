@@ -16,7 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Two peers that are connected by a channel of A.
 fn connected(seed: u64) -> (Simulation, RTCDataChannelId) {
-    let mut sim = Simulation::new(seed, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(seed, Link::default()).unwrap();
     let id = sim
         .a
         .connection
@@ -129,8 +129,8 @@ fn a_channel_of_one_moment_is_told_with_its_message_and_does_not_stop_the_others
 fn a_stream_that_is_used_again_at_once_gets_its_channel_on_a_bad_link() {
     for seed in 0..60 {
         let (mut sim, _) = connected(seed);
-        sim.link.loss = 0.2;
-        sim.link.reordering = 0.3;
+        sim.link().loss = 0.2;
+        sim.link().reordering = 0.3;
         for round in 0..15 {
             let label = format!("round {round}");
             let opened = sim.b.open_channels().len();
@@ -212,7 +212,7 @@ fn what_has_come_stays_readable_after_our_close() {
 
 #[test]
 fn a_threshold_that_was_set_before_the_channel_opened_counts() {
-    let mut sim = Simulation::new(4, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(4, Link::default()).unwrap();
     let mut channel = sim.a.connection.create_data_channel("x", None).unwrap();
     channel.set_buffered_amount_low_threshold(100_000);
     let id = channel.id();
@@ -232,7 +232,7 @@ fn a_threshold_that_was_set_before_the_channel_opened_counts() {
 
 #[test]
 fn a_channel_whose_reader_left_before_it_opened_does_not_hold_up_the_others() {
-    let mut sim = Simulation::new(5, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(5, Link::default()).unwrap();
     let left = sim
         .a
         .connection
@@ -262,7 +262,7 @@ fn a_channel_whose_reader_left_before_it_opened_does_not_hold_up_the_others() {
 
 #[test]
 fn channels_wait_through_an_exchange_that_does_not_speak_of_them() {
-    let mut sim = Simulation::new(6, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(6, Link::default()).unwrap();
     let offer = sim.a.connection.create_offer(None).unwrap();
     sim.a
         .connection
@@ -292,7 +292,7 @@ fn channels_wait_through_an_exchange_that_does_not_speak_of_them() {
 
 #[test]
 fn channels_that_the_peer_rejects_are_closed() {
-    let mut sim = Simulation::new(7, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(7, Link::default()).unwrap();
     let id = sim
         .a
         .connection
@@ -316,7 +316,7 @@ fn channels_that_the_peer_rejects_are_closed() {
 /// An answer that the other side never took settles nothing for ever.
 #[test]
 fn an_answer_that_got_lost_leaves_the_dtls_role_open() {
-    let mut sim = Simulation::new(8, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(8, Link::default()).unwrap();
     let a = sim
         .a
         .connection
@@ -355,7 +355,7 @@ fn an_answer_that_got_lost_leaves_the_dtls_role_open() {
 /// The same after both have begun DTLS as clients.
 #[test]
 fn a_handshake_by_an_answer_that_got_lost_is_begun_anew() {
-    let mut sim = Simulation::new(9, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(9, Link::default()).unwrap();
     sim.a.connection.create_data_channel("a", None).unwrap();
     sim.b.connection.create_data_channel("b", None).unwrap();
     // B takes A's answer as it was meant and then gets another one.
@@ -410,7 +410,7 @@ fn half_an_ice_restart_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_channel_that_closes_while_connecting_is_told_and_its_id_is_free() {
-    let mut sim = Simulation::new(11, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(11, Link::default()).unwrap();
     let agreed = RTCDataChannelInit {
         negotiated: Some(9),
         ..Default::default()
@@ -438,7 +438,7 @@ fn both_sides_close_at_once_and_the_stream_is_free() {
         let mut setting = SettingEngine::default();
         setting.answering_dtls_role = role;
         let default = SettingEngine::default();
-        let mut sim = Simulation::with_settings(12, Link::perfect(), default, setting).unwrap();
+        let mut sim = Simulation::with_settings(12, Link::default(), default, setting).unwrap();
         let mut streams = Vec::new();
         for round in 0..3 {
             let id = sim

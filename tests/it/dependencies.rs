@@ -14,6 +14,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rtc-datachannel", &[]),
     ("rtc-sdp", &[]),
     ("rtc-rtp", &[]),
+    ("rtc-rtcp", &[]),
+    ("rtc-srtp", &["rtc-crypto", "rtc-rtp"]),
+    ("rtc-media", &["rtc-rtp"]),
+    ("rtc-interceptor", &["rtc-rtp", "rtc-rtcp"]),
+    ("rtc-turn", &["rtc-crypto", "rtc-stun"]),
+    ("rtc-mdns", &[]),
     (
         "rtc",
         &[
@@ -29,6 +35,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("rtc-driver", &["rtc"]),
     ("rtc-tokio", &["rtc", "rtc-driver"]),
+    ("rtc-smol", &["rtc", "rtc-driver"]),
+    ("rtc-async-std", &["rtc", "rtc-driver", "rtc-smol"]),
+    ("rtc-mio", &["rtc", "rtc-driver"]),
 ];
 
 /// What nothing in the core may see.

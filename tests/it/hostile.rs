@@ -190,12 +190,10 @@ struct Conversation {
 impl Conversation {
     fn new(seed: u64, count: usize) -> Self {
         let mut rng = rng_of(seed);
-        let delay_min = Duration::from_millis(u64::from(5 + rng.below(40)));
-        let link = Link {
-            delay_min,
-            delay_max: delay_min + Duration::from_millis(u64::from(rng.below(10))),
-            ..Link::perfect()
-        };
+        let latency = Duration::from_millis(u64::from(5 + rng.below(40)));
+        let mut link =
+            Link::new(latency).with_jitter(Duration::from_millis(u64::from(rng.below(10))));
+        link.in_order = false;
         let mut sim = Simulation::new(seed, link).unwrap();
         sim.tap = Some(Tap::default());
         sim.a.connection.create_data_channel("x", None).unwrap();
@@ -370,7 +368,7 @@ fn deliver(sim: &mut Simulation, to: Side, from: SocketAddr, datagram: &[u8]) {
 /// Every bad datagram and every first byte at every length, in each state of a connection.
 #[test]
 fn every_kind_of_junk_in_every_state() {
-    let mut sim = Simulation::new(1, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(1, Link::default()).unwrap();
     let mut rng = rng_of(1);
     let mut junk: Vec<Vec<u8>> = entries().to_vec();
     for first in 0..=u8::MAX {

@@ -12,10 +12,11 @@
 mod channels;
 mod corpus;
 mod dependencies;
+mod endpoint;
 mod hostile;
 mod hostile_peer;
 mod negotiation;
 mod operations;
+mod runtimes;
 mod seeds;
 mod simulation;
-mod tokio_life;

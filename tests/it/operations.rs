@@ -46,7 +46,7 @@ fn any_sequence_of_operations_ends_in_agreement() {
 
 #[test]
 fn an_answer_that_was_made_for_an_earlier_offer_is_refused() {
-    let mut sim = Simulation::new(1, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(1, Link::default()).unwrap();
     let first = sim.a.connection.create_offer(None).unwrap();
     sim.b.connection.set_remote_description(first).unwrap();
     let answer = sim.b.connection.create_answer(None).unwrap();
@@ -182,7 +182,7 @@ impl World {
             setting
         };
         let (a, b) = (setting(), setting());
-        let sim = Simulation::with_settings(seed, Link::perfect(), a, b).unwrap();
+        let sim = Simulation::with_settings(seed, Link::default(), a, b).unwrap();
         Self {
             seed,
             rng,
@@ -591,15 +591,13 @@ impl World {
     }
 
     fn change_link(&mut self) {
-        let delay_min = Duration::from_millis(u64::from(self.rng.below(60)));
-        self.sim.link = Link {
-            loss: [0.0, 0.02, 0.1][self.below(3)],
-            duplication: [0.0, 0.05][self.below(2)],
-            reordering: [0.0, 0.1][self.below(2)],
-            delay_min,
-            delay_max: delay_min + Duration::from_millis(u64::from(self.rng.below(40))),
-            mtu: 1500,
-        };
+        let mut link = Link::new(Duration::from_millis(u64::from(self.rng.below(60))))
+            .with_loss([0.0, 0.02, 0.1][self.below(3)])
+            .with_duplication([0.0, 0.05][self.below(2)])
+            .with_reordering([0.0, 0.1][self.below(2)])
+            .with_jitter(Duration::from_millis(u64::from(self.rng.below(40))));
+        link.in_order = false;
+        *self.sim.link() = link;
     }
 
     fn pass_time(&mut self) {
@@ -717,7 +715,7 @@ impl World {
     /// Ends the exchange that is under way, has ICE begin anew, and waits until all is quiet.
     fn settle(&mut self) {
         self.log.push("settle".to_owned());
-        self.sim.link = Link::perfect();
+        *self.sim.link() = Link::default();
         for side in [Side::A, Side::B] {
             self.sim.peer(side).pause_reading = false;
             use RTCSignalingState as S;

@@ -1,4 +1,4 @@
-//! A simulated network for two peer connections: virtual time, seeded loss, delay, reordering and
-//! duplication. The same seed gives the same run.
+//! What the integration tests share: two bare cores on the network of `rtc_driver::test`, in virtual
+//! time. The same seed gives the same run.
 
 pub mod sim;

@@ -1,7 +1,6 @@
-//! Two peer connections over a simulated link.
+//! Two peer connections on a simulated network.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -15,38 +14,9 @@ use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::sansio::Protocol;
 use rtc::shared::{Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc_driver::test::{Datagram, HostId, Network};
 
-/// What the link does to datagrams.
-#[derive(Clone, Debug)]
-pub struct Link {
-    /// Probability that a datagram is lost.
-    pub loss: f64,
-    /// Probability that a datagram arrives twice.
-    pub duplication: f64,
-    /// Probability that a datagram takes up to four times the delay.
-    pub reordering: f64,
-    /// Shortest one-way delay.
-    pub delay_min: Duration,
-    /// Longest one-way delay of a datagram that is not reordered.
-    pub delay_max: Duration,
-    /// Longer datagrams (bytes of UDP payload) are lost.
-    pub mtu: usize,
-}
-
-impl Link {
-    /// A link without faults.
-    #[must_use]
-    pub fn perfect() -> Self {
-        Self {
-            loss: 0.0,
-            duplication: 0.0,
-            reordering: 0.0,
-            delay_min: Duration::from_millis(5),
-            delay_max: Duration::from_millis(5),
-            mtu: 1500,
-        }
-    }
-}
+pub use rtc_driver::test::Link;
 
 /// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,8 +43,9 @@ impl Side {
 pub struct Peer {
     /// The connection under test.
     pub connection: RTCPeerConnection,
-    /// Its address on the link.
+    /// Its address on the network.
     pub addr: SocketAddr,
+    host: HostId,
     /// Everything it told, in order.
     pub events: Vec<RTCPeerConnectionEvent>,
     /// Every message it received, in order.
@@ -95,15 +66,6 @@ impl Peer {
             })
             .collect()
     }
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Flight {
-    arrival: Instant,
-    sequence: u64,
-    from: SocketAddr,
-    to: Side,
-    datagram: Vec<u8>,
 }
 
 /// Somebody who listens on the link: the datagrams that each side was sent, the latest of them.
@@ -127,15 +89,13 @@ impl Tap {
     }
 }
 
-/// Two peers and the link between them.
+/// Two peers and the network between them.
 #[derive(Debug)]
 pub struct Simulation {
     /// The offerer.
     pub a: Peer,
     /// The answerer.
     pub b: Peer,
-    /// What the link does; may be changed at any time.
-    pub link: Link,
     /// Virtual time.
     pub now: Instant,
     /// Virtual time at the start.
@@ -147,8 +107,9 @@ pub struct Simulation {
     /// Sees every datagram that a side sends, and to which side.
     pub tap: Option<Tap>,
     rng: Rng,
-    flights: BinaryHeap<Reverse<Flight>>,
-    sequence: u64,
+    network: Network,
+    /// What a side has to send, for its memory.
+    outgoing: Vec<u8>,
 }
 
 impl Simulation {
@@ -182,6 +143,8 @@ impl Simulation {
         let mut rng = Rng::from_seed(bytes);
         // Any instant will do, only differences count.
         let start = Instant::now();
+        let mut network = Network::new(rng.u64());
+        *network.default_link_mut() = link;
         let mut peer = |setting: SettingEngine, last: u8| -> Result<Peer, Error> {
             let addr = SocketAddr::from(([10, 0, 0, last], 5000));
             let configuration = RTCConfigurationBuilder::new()
@@ -194,6 +157,7 @@ impl Simulation {
             Ok(Peer {
                 connection,
                 addr,
+                host: network.add_host([addr.ip()]),
                 events: Vec::new(),
                 messages: Vec::new(),
                 pause_reading: false,
@@ -203,16 +167,20 @@ impl Simulation {
         Ok(Self {
             a,
             b,
-            link,
             now: start,
             start,
             sent: 0,
             strayed: 0,
             tap: None,
             rng,
-            flights: BinaryHeap::new(),
-            sequence: 0,
+            network,
+            outgoing: Vec::new(),
         })
+    }
+
+    /// What the network does to datagrams, in both directions; may be changed at any time.
+    pub fn link(&mut self) -> &mut Link {
+        self.network.default_link_mut()
     }
 
     /// One side.
@@ -261,7 +229,7 @@ impl Simulation {
             // The application may have written something just now.
             self.drain(Side::A);
             self.drain(Side::B);
-            let arrival = self.flights.peek().map(|Reverse(flight)| flight.arrival);
+            let arrival = self.network.poll_timeout();
             let timeouts = [
                 self.a.connection.poll_timeout(),
                 self.b.connection.poll_timeout(),
@@ -305,7 +273,7 @@ impl Simulation {
     fn drain(&mut self, side: Side) {
         let now = self.now;
         let batch = 1 + self.rng.below(16) as usize;
-        let mut buffer = Vec::new();
+        let mut buffer = std::mem::take(&mut self.outgoing);
         loop {
             buffer.clear();
             let peer = self.peer(side);
@@ -313,17 +281,24 @@ impl Simulation {
                 break;
             };
             assert_eq!(transmit.size, buffer.len());
+            let (host, from) = (peer.host, peer.addr);
             let to = self.peer(side.other()).addr;
-            let from = self.peer(side).addr;
             if transmit.transport.peer_addr != to || transmit.transport.local_addr != from {
                 self.strayed += transmit.size as u64;
                 continue;
             }
             let segment = transmit.segment_size.unwrap_or(transmit.size);
-            for datagram in buffer.chunks(segment) {
-                self.send(side.other(), datagram);
+            for contents in buffer.chunks(segment) {
+                self.sent += 1;
+                if let Some(tap) = &mut self.tap {
+                    tap.hear(side.other(), contents);
+                }
+                let contents = self.network.buffer(contents);
+                self.network
+                    .send(now, host, Datagram::new(from, to, contents));
             }
         }
+        self.outgoing = buffer;
         let peer = self.peer(side);
         while let Some(event) = peer.connection.poll_event() {
             peer.events.push(event);
@@ -335,66 +310,30 @@ impl Simulation {
         }
     }
 
-    /// Puts a datagram of somebody else on the link, from any address; the link does it no harm.
+    /// Sends a side a datagram of somebody else, from any address; no link does it any harm.
     pub fn inject(&mut self, to: Side, from: SocketAddr, datagram: Vec<u8>, delay: Duration) {
-        self.sequence += 1;
-        self.flights.push(Reverse(Flight {
-            arrival: self.now + delay,
-            sequence: self.sequence,
-            from,
-            to,
-            datagram,
-        }));
-    }
-
-    fn send(&mut self, to: Side, datagram: &[u8]) {
-        self.sent += 1;
-        if let Some(tap) = &mut self.tap {
-            tap.hear(to, datagram);
-        }
-        if datagram.len() > self.link.mtu || self.rng.unit() < self.link.loss {
-            return;
-        }
-        let copies = if self.rng.unit() < self.link.duplication {
-            2
-        } else {
-            1
-        };
-        for _ in 0..copies {
-            let spread = self.link.delay_max.saturating_sub(self.link.delay_min);
-            let mut delay = self.link.delay_min + spread.mul_f64(self.rng.unit());
-            if self.rng.unit() < self.link.reordering {
-                delay += self.link.delay_max.mul_f64(3.0 * self.rng.unit());
-            }
-            let from = self.peer(to.other()).addr;
-            self.inject(to, from, datagram.to_vec(), delay);
-        }
+        let (at, host, to) = (self.now + delay, self.peer(to).host, self.peer(to).addr);
+        self.network
+            .inject(at, host, Datagram::new(from, to, datagram));
     }
 
     fn deliver(&mut self) {
         let now = self.now;
         let mut batches = [Vec::new(), Vec::new()];
-        while self
-            .flights
-            .peek()
-            .is_some_and(|Reverse(flight)| flight.arrival <= now)
-        {
-            let Some(Reverse(flight)) = self.flights.pop() else {
-                break;
-            };
-            let to = self.peer(flight.to).addr;
+        while let Some((host, datagram)) = self.network.receive(now) {
             let [a, b] = &mut batches;
-            let batch = if flight.to == Side::A { a } else { b };
+            let batch = if host == self.a.host { a } else { b };
             batch.push(TaggedBytesMut {
                 now,
                 transport: TransportContext {
-                    local_addr: to,
-                    peer_addr: flight.from,
+                    local_addr: datagram.destination,
+                    peer_addr: datagram.source,
                     transport_protocol: TransportProtocol::UDP,
                     ecn: None,
                 },
-                message: BytesMut::from(&flight.datagram[..]),
+                message: BytesMut::from(&datagram.contents[..]),
             });
+            self.network.recycle(datagram);
         }
         let [mut a, mut b] = batches;
         self.a.connection.handle_read_batch(&mut a);

@@ -175,7 +175,7 @@ fn the_filter_chooses() {
         interface("eth0", "192.0.2.1"),
         interface("docker0", "192.0.2.2"),
     ];
-    let filter: Filter = Box::new(|interface| !interface.name.starts_with("docker"));
+    let filter: Filter = std::sync::Arc::new(|interface| !interface.name.starts_with("docker"));
     let plan = Plan {
         filter: Some(filter),
         ..Plan::default()

@@ -127,7 +127,7 @@ fn an_edge_socket_asks_the_system_only_while_it_does_not_know() {
     assert_eq!(receive(&mut receiver), Poll::Pending);
     sending.send(&sender, &batch(to, None, b"one")).unwrap();
     assert_eq!(receive(&mut receiver), Poll::Pending);
-    receiver.set_readable();
+    receiver.set_readable(true);
     assert_eq!(receive(&mut receiver), Poll::Ready(3));
     // The one buffer was filled, so there may be more.
     sending.send(&sender, &batch(to, None, b"three")).unwrap();

@@ -7,27 +7,10 @@ use std::time::Duration;
 
 use futures_util::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt, future};
 use rtc::data_channel::{RTCDataChannelInit, RTCDataChannelState};
-use rtc::peer_connection::configuration::SettingEngine;
+use rtc_driver::test::Link;
 use rtc_driver::{DataChannel, DataChannelMessage, Error, SendError, TrySendError, rtc};
 
-use crate::net::{Flag, World, bytes, connect, poll_once};
-
-/// A channel between connected peers, seen from both ends.
-async fn channel(world: &World) -> (DataChannel, DataChannel) {
-    let (alice, bob) = world.pair();
-    open(&alice, &bob).await
-}
-
-async fn open(
-    alice: &rtc_driver::PeerConnection,
-    bob: &rtc_driver::PeerConnection,
-) -> (DataChannel, DataChannel) {
-    let here = alice.create_data_channel("test", None).unwrap();
-    connect(alice, bob).await;
-    let there = bob.data_channels().next().await.unwrap();
-    here.opened().await.unwrap();
-    (here, there)
-}
+use crate::scene::{Flag, Scene, bytes, connect, open, poll_once};
 
 /// Sends `data` in messages of 16 KiB and reads it at the other end.
 async fn transfer(from: &DataChannel, to: &DataChannel, data: &[u8]) {
@@ -49,9 +32,9 @@ async fn transfer(from: &DataChannel, to: &DataChannel, data: &[u8]) {
 
 #[test]
 fn messages_arrive_whole_and_in_order_in_both_directions() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         assert_eq!(there.label(), "test");
         here.send("one").await.unwrap();
         here.send(vec![2, 2]).await.unwrap();
@@ -69,7 +52,7 @@ fn messages_arrive_whole_and_in_order_in_both_directions() {
 
 #[test]
 fn a_message_sent_before_the_channel_opens_waits() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let here = alice.create_data_channel("early", None).unwrap();
@@ -83,43 +66,37 @@ fn a_message_sent_before_the_channel_opens_waits() {
 
 #[test]
 fn a_large_transfer_is_carried_in_batches() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         transfer(&here, &there, &bytes(4 << 20)).await;
     });
-    let state = world.net.lock();
-    assert_eq!(state.largest_send, 16);
-    assert!(state.sends < 2_000, "{} send calls for 4 MiB", state.sends);
+    let (a, b) = (world.a.socket_calls(), world.b.socket_calls());
+    assert_eq!(a.largest_batch, 16);
+    let sends = a.sends + b.sends;
+    assert!(sends < 2_000, "{sends} send calls for 4 MiB");
 }
 
 #[test]
 fn a_transfer_survives_loss() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
-        world.net.lock().drop_every = Some(50);
+        let (here, there) = world.channel().await;
+        world.set_default_link(Link::default().with_loss(0.02));
         transfer(&here, &there, &bytes(1 << 20)).await;
     });
 }
 
 #[test]
 fn a_sender_waits_for_a_reader_that_does_not_read() {
-    let world = World::new();
-    let mut setting = SettingEngine::default();
-    setting.sctp_receive_window = 512 * 1024;
+    let world = Scene::new();
     world.run(async {
-        let alice = world.peer_with(&["192.0.2.1:1"], 1, setting.clone());
-        let bob = world.peer_with(&["192.0.2.2:2"], 2, setting);
+        let (alice, bob) = world.pair_with(|setting| setting.sctp_receive_window = 512 * 1024);
         let (here, there) = open(&alice, &bob).await;
         let data = bytes(16 * 1024);
         let mut sent = 0;
         loop {
-            let mut timer = world.net.timer();
-            let deadline = rtc_driver::Timer::now(&timer) + Duration::from_secs(10);
-            let quiet = std::future::poll_fn(move |cx| {
-                rtc_driver::Timer::poll_deadline(&mut timer, cx, deadline)
-            });
+            let quiet = world.sleep(Duration::from_secs(10));
             match future::select(here.send(&data[..]), quiet).await {
                 future::Either::Left((result, _)) => result.unwrap(),
                 future::Either::Right(_) => break,
@@ -147,12 +124,9 @@ fn a_sender_waits_for_a_reader_that_does_not_read() {
 
 #[test]
 fn every_blocked_channel_goes_on() {
-    let world = World::new();
-    let mut setting = SettingEngine::default();
-    setting.sctp_send_buffer = 512 * 1024;
+    let world = Scene::new();
     world.run(async {
-        let alice = world.peer_with(&["192.0.2.1:1"], 1, setting.clone());
-        let bob = world.peer_with(&["192.0.2.2:2"], 2, setting);
+        let (alice, bob) = world.pair_with(|setting| setting.sctp_send_buffer = 512 * 1024);
         let channels: Vec<_> = (0..8)
             .map(|id| {
                 let init = || RTCDataChannelInit {
@@ -176,9 +150,9 @@ fn every_blocked_channel_goes_on() {
 
 #[test]
 fn a_dropped_recv_loses_nothing_and_a_dropped_send_sends_nothing() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         let flag = Arc::default();
         for _ in 0..3 {
             assert!(poll_once(pin!(there.recv()), &flag).is_pending());
@@ -202,9 +176,9 @@ fn a_dropped_recv_loses_nothing_and_a_dropped_send_sends_nothing() {
 
 #[test]
 fn a_reader_is_woken_once_and_by_its_latest_waker() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         let (old, new): (Arc<Flag>, Arc<Flag>) = Default::default();
         let mut recv = pin!(there.recv());
         assert!(poll_once(recv.as_mut(), &old).is_pending());
@@ -212,23 +186,17 @@ fn a_reader_is_woken_once_and_by_its_latest_waker() {
         assert!(poll_once(recv.as_mut(), &new).is_pending());
         here.send("x").await.unwrap();
         here.send("y").await.unwrap();
-        world_pause(&world).await;
+        world.sleep(Duration::from_secs(1)).await;
         assert_eq!((old.take(), new.take()), (0, 1));
         assert!(poll_once(recv, &new).is_ready());
     });
 }
 
-async fn world_pause(world: &World) {
-    let mut timer = world.net.timer();
-    let deadline = rtc_driver::Timer::now(&timer) + Duration::from_secs(1);
-    std::future::poll_fn(|cx| rtc_driver::Timer::poll_deadline(&mut timer, cx, deadline)).await;
-}
-
 #[test]
 fn buffered_amount_low_waits_for_its_threshold() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         here.set_buffered_amount_low_threshold(50_000);
         here.buffered_amount_low().await.unwrap();
         while here.try_send(bytes(16_384)).is_ok() {}
@@ -241,9 +209,9 @@ fn buffered_amount_low_waits_for_its_threshold() {
 
 #[test]
 fn closing_a_channel_delivers_what_was_sent_and_ends_both_streams() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         let data = bytes(200_000);
         here.send(&data[..]).await.unwrap();
         here.close();
@@ -266,9 +234,9 @@ fn closing_a_channel_delivers_what_was_sent_and_ends_both_streams() {
 
 #[test]
 fn a_message_that_the_peer_does_not_take_is_refused() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         let max = here.max_message_size();
         assert_eq!(
             here.send(vec![0; max + 1]).await,
@@ -281,9 +249,9 @@ fn a_message_that_the_peer_does_not_take_is_refused() {
 
 #[test]
 fn a_channel_is_a_stream_and_a_sink() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (mut here, there) = channel(&world).await;
+        let (mut here, there) = world.channel().await;
         let messages = 100;
         let send = async {
             let mut all =
@@ -300,9 +268,9 @@ fn a_channel_is_a_stream_and_a_sink() {
 
 #[test]
 fn a_channel_is_a_stream_of_bytes() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, there) = channel(&world).await;
+        let (here, there) = world.channel().await;
         let (mut here, mut there) = (here.into_io(), there.into_io());
         let data = bytes(1_000_000);
         let send = async {
@@ -320,12 +288,9 @@ fn a_channel_is_a_stream_of_bytes() {
 
 #[test]
 fn unread_data_of_a_dropped_channel_does_not_hold_up_the_others() {
-    let world = World::new();
-    let mut setting = SettingEngine::default();
-    setting.sctp_receive_window = 300 * 1024;
+    let world = Scene::new();
     world.run(async {
-        let alice = world.peer_with(&["192.0.2.1:1"], 1, setting.clone());
-        let bob = world.peer_with(&["192.0.2.2:2"], 2, setting);
+        let (alice, bob) = world.pair_with(|setting| setting.sctp_receive_window = 300 * 1024);
         let (here, there) = open(&alice, &bob).await;
         let other = alice.create_data_channel("other", None).unwrap();
         let other_there = bob.data_channels().next().await.unwrap();
@@ -345,9 +310,9 @@ fn unread_data_of_a_dropped_channel_does_not_hold_up_the_others() {
 
 #[test]
 fn polling_after_the_end_goes_on_saying_so() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
-        let (here, mut there) = channel(&world).await;
+        let (here, mut there) = world.channel().await;
         here.close();
         assert_eq!(there.next().await, None);
         assert_eq!(there.next().await, None);

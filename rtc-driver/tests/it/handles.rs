@@ -12,7 +12,7 @@ use rtc_driver::{
     Candidates, DataChannel, DataChannelIo, DataChannels, Error, Events, PeerConnection, rtc,
 };
 
-use crate::net::{Flag, World, connect, poll_once};
+use crate::scene::{Flag, Scene, connect, poll_once};
 
 #[test]
 fn handles_and_their_futures_can_be_sent_to_threads() {
@@ -36,7 +36,7 @@ fn handles_and_their_futures_can_be_sent_to_threads() {
 
 #[test]
 fn candidates_can_be_exchanged_one_by_one() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let _channel = alice.create_data_channel("x", None).unwrap();
@@ -70,7 +70,7 @@ fn candidates_can_be_exchanged_one_by_one() {
 
 #[test]
 fn events_come_in_order_and_end_with_the_connection() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let here = alice.create_data_channel("x", None).unwrap();
@@ -112,7 +112,7 @@ fn events_come_in_order_and_end_with_the_connection() {
 
 #[test]
 fn a_channel_can_be_taken_from_its_event() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let here = alice.create_data_channel("x", None).unwrap();
@@ -135,7 +135,7 @@ fn a_channel_can_be_taken_from_its_event() {
 
 #[test]
 fn a_channel_that_was_closed_before_it_was_taken_still_gives_its_messages() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let here = alice.create_data_channel("x", None).unwrap();
@@ -151,7 +151,7 @@ fn a_channel_that_was_closed_before_it_was_taken_still_gives_its_messages() {
 
 #[test]
 fn waiting_futures_can_be_dropped_and_begun_again() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let _channel = alice.create_data_channel("x", None).unwrap();
@@ -168,7 +168,7 @@ fn waiting_futures_can_be_dropped_and_begun_again() {
 
 #[test]
 fn mistakes_are_told_apart() {
-    let world = World::new();
+    let world = Scene::new();
     world.run(async {
         let (alice, bob) = world.pair();
         let error = alice.create_answer(None).unwrap_err();

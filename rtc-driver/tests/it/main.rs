@@ -1,4 +1,4 @@
-//! The driver on a network, a clock and an executor made for tests.
+//! The driver on the network, the clock and the executor of `rtc_driver::test`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,4 +14,5 @@ mod adversity;
 mod channels;
 mod handles;
 mod lifetime;
-mod net;
+mod scene;
+mod world;

@@ -1,6 +1,7 @@
 mod context;
 mod protocol;
 mod restart;
+mod routes;
 mod state;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use rtc_stun::{Class, Message, Method};
 use tracing::{debug, trace};
 
 pub(crate) use context::Context;
+pub use routes::AcceptedPath;
 
 use crate::credentials::Keyed;
 use crate::generation::Generation;
@@ -341,30 +343,10 @@ impl Agent {
         self.path
     }
 
-    /// True when data may be taken from a path: its pair is valid, or the peer has sent an authentic
-    /// check by it (RFC 8445 section 12.2).
-    #[must_use]
-    pub fn accepts(&self, path: &FiveTuple) -> bool {
-        self.path.as_ref() == Some(path)
-            || self
-                .generations()
-                .any(|generation| generation.accepts(path))
-    }
-
     /// Last round trip time measured on the selected path.
     #[must_use]
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.active()?.data_pair()?.counters.round_trip_time
-    }
-
-    /// True when a user name fragment is ours, so that a check with a USERNAME of `ufrag:…` is for
-    /// this agent; that of the generation before a restart counts for as long as it is served.
-    #[must_use]
-    pub fn owns_ufrag(&self, ufrag: &str) -> bool {
-        self.state != State::Closed
-            && self
-                .generations()
-                .any(|generation| generation.local.ufrag() == ufrag)
     }
 
     /// The pairs of the current generation and of the one that it replaces.

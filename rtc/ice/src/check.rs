@@ -70,7 +70,7 @@ impl Generation {
         };
 
         let priority = local.peer_reflexive_priority();
-        let id = TransactionId::random(&mut context.rng);
+        let id = context.transaction_id();
         let builder = MessageBuilder::new(Class::Request, Method::BINDING, id)
             .username(&self.username)
             .priority(priority);

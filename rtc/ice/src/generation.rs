@@ -254,8 +254,19 @@ impl Generation {
 
     pub(crate) fn accepts(&self, path: &FiveTuple) -> bool {
         self.pair_at(path)
-            .is_some_and(|pair| pair.valid || pair.counters.requests_received > 0)
+            .is_some_and(Pair::is_accepted)
             || self.early.iter().any(|check| check.path == *path)
+    }
+
+    /// Each accepted path, and whether its pair is valid.
+    pub(crate) fn accepted_paths(&self) -> impl Iterator<Item = (FiveTuple, bool)> {
+        let pairs = self
+            .pairs
+            .iter()
+            .filter(|pair| pair.is_accepted())
+            .map(|pair| (pair.path, pair.valid));
+        let early = self.early.iter().map(|check| (check.path, false));
+        pairs.chain(early)
     }
 
     /// True once nothing is left to be found (W3C `completed`).

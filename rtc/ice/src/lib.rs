@@ -78,7 +78,7 @@ mod nomination;
 mod pair;
 mod stats;
 
-pub use agent::{Agent, Event, Role, State};
+pub use agent::{AcceptedPath, Agent, Event, Role, State};
 pub use candidate::{
     Candidate, CandidateAddress, CandidateError, CandidateType, RelayProtocol, TcpType,
 };

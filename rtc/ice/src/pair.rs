@@ -56,7 +56,7 @@ pub(crate) struct Pair {
     pub(crate) nomination: u32,
     /// Last authentic success response, from which consent is counted.
     pub(crate) answered_at: Option<Instant>,
-    /// Last authentic message of any kind.
+    /// Last authentic message of any kind since the pair failed.
     pub(crate) heard_at: Option<Instant>,
     /// When the first request was sent that was followed by no answer.
     pub(crate) unanswered_since: Option<Instant>,
@@ -124,6 +124,12 @@ impl Pair {
         self.nominated = false;
         self.nominate_on_success = false;
         self.unanswered_since = None;
+        self.heard_at = None;
+    }
+
+    /// True when data may be taken from its path.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.valid || self.heard_at.is_some()
     }
 
     /// How long requests have gone without an answer.

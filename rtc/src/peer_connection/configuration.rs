@@ -131,6 +131,11 @@ impl RTCConfiguration {
         &self.setting
     }
 
+    /// The same, to be changed.
+    pub fn setting_engine_mut(&mut self) -> &mut SettingEngine {
+        &mut self.setting
+    }
+
     /// The same configuration with the clock of a driver: time starts at `now`.
     #[must_use]
     pub fn with_now(mut self, now: Instant) -> Self {

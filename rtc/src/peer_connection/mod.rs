@@ -354,6 +354,11 @@ impl RTCPeerConnection {
                 .is_none_or(|sctp| sctp.is_flushed() || sctp.is_ended())
     }
 
+    /// Whether events wait to be polled.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Takes a batch of datagrams, all that one receive call brought. Acknowledgements and events
     /// settle once for all of them. The vector is left empty, its memory can be used again.
     pub fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>) {

@@ -359,10 +359,10 @@ impl RTCPeerConnection {
             .fingerprint(HashAlgorithm::Sha256, self.transport.provider())
             .ok_or_else(|| Error::Operation("the provider has no SHA-256".to_owned()))?;
         let credentials = if restart {
-            let rng = &mut self.rng;
+            let (rng, ice) = (&mut self.rng, &self.configuration.setting.ice);
             self.negotiation
                 .next_credentials
-                .get_or_insert_with(|| Credentials::random(rng, UFRAG_LENGTH, PWD_LENGTH))
+                .get_or_insert_with(|| Credentials::random(rng, ice.ufrag_length, ice.pwd_length))
                 .clone()
         } else {
             self.transport.ice.local_credentials().clone()
@@ -535,7 +535,3 @@ fn role_as_offerer(answer: &TransportSection) -> TransportRole {
         _ => TransportRole::Client,
     }
 }
-
-/// Lengths of ICE credentials after a restart, in characters; 24 and 144 bits (RFC 8839 section 5.4).
-const UFRAG_LENGTH: usize = 4;
-const PWD_LENGTH: usize = 24;

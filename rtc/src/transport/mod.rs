@@ -1,6 +1,6 @@
 //! ICE, DTLS and SCTP, one above the other, and the ways through them.
 
-mod demux;
+pub(crate) mod demux;
 mod egress;
 
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use rtc_crypto::Hmac;
 use rtc_shared::{FiveTuple, Rng, TaggedBytesMut};
+use rtc_stun::TransactionId;
 use tracing::debug;
 
 use super::{Event, Role};
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) signalled_role: Option<Role>,
     pub(crate) tiebreaker: u64,
     pub(crate) remote_lite: bool,
+    /// First bytes of every transaction id.
+    pub(super) tag: [u8; 4],
     pub(crate) locals: LocalCandidates,
     pub(crate) stats: Stats,
     pub(crate) writes: VecDeque<TaggedBytesMut>,
@@ -36,6 +39,7 @@ impl Context {
             config,
             hmac,
             tiebreaker: rng.u64(),
+            tag: rng.array(),
             rng,
             role: Role::Controlled,
             signalled_role: None,
@@ -54,6 +58,15 @@ impl Context {
     pub(crate) fn new_id(&mut self) -> u32 {
         self.last_id = self.last_id.wrapping_add(1);
         self.last_id
+    }
+
+    /// An identifier for a request: the tag of the agent, then 64 bits that nobody can guess.
+    pub(crate) fn transaction_id(&mut self) -> TransactionId {
+        let mut id = self.rng.array();
+        for (to, from) in id.iter_mut().zip(self.tag) {
+            *to = from;
+        }
+        TransactionId(id)
     }
 
     /// The number of the next generation.

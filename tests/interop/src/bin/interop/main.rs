@@ -4,15 +4,20 @@ mod agent;
 mod cases;
 mod channel;
 mod failure;
+mod reactor;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use rtc_async_std::AsyncStdRuntime;
 use rtc_interop::args::{self, Args};
 use rtc_interop::lines;
+use rtc_smol::SmolRuntime;
 use rtc_tokio::TokioRuntime;
 use tracing_subscriber::EnvFilter;
+
+use crate::reactor::Reactor;
 
 /// An interop agent whose stack is this project's.
 #[derive(Debug, Parser)]
@@ -44,9 +49,9 @@ fn main() -> ExitCode {
         .init();
     let held = match runtime {
         Runtime::Tokio => on_tokio(args),
-        Runtime::Smol | Runtime::AsyncStd | Runtime::Mio => {
-            lines::exit_bad_input("the only runtime that this agent knows is tokio")
-        }
+        Runtime::Smol => smol::block_on(agent::run(SmolRuntime::global(), args)),
+        Runtime::AsyncStd => async_std::task::block_on(agent::run(AsyncStdRuntime, args)),
+        Runtime::Mio => on_mio(args),
     };
     args::exit(i32::from(!held))
 }
@@ -60,6 +65,19 @@ fn on_tokio(args: Args) -> bool {
         Ok(runtime) => runtime.block_on(async { agent::run(TokioRuntime::current(), args).await }),
         Err(error) => {
             lines::complain(&format!("tokio does not start: {error}"));
+            false
+        }
+    }
+}
+
+fn on_mio(args: Args) -> bool {
+    match Reactor::new() {
+        Ok(mut reactor) => {
+            let runtime = reactor.runtime();
+            reactor.block_on(agent::run(runtime, args))
+        }
+        Err(error) => {
+            lines::complain(&format!("mio does not start: {error}"));
             false
         }
     }

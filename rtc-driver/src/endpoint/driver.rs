@@ -1,0 +1,379 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use rtc::endpoint::{RTCEndpoint, RTCEndpointEvent, RTCPeerId};
+use rtc::peer_connection::RTCEvent;
+use rtc::shared::{TaggedBytesMut, Transmit};
+
+use super::group::Link;
+use super::shared::{EndpointShared, Incoming, Interfaces, Member, MemberWaker};
+use super::{Endpoint, EndpointCounters};
+use crate::gather::{Watch, expand};
+use crate::pump::{Core, Progress, Pump};
+use crate::shared::{Phase, Turn};
+use crate::{DatagramSocket, Error, Timer};
+
+/// Carries datagrams and time to every connection of an endpoint; to be spawned on the runtime of its
+/// sockets.
+///
+/// It ends by itself, with its sockets, when the endpoint has. If it is dropped earlier, the handles of
+/// the endpoint and of its connections get [`Error::DriverLost`].
+#[must_use = "a driver does nothing unless it is polled or spawned"]
+pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
+    shared: Arc<EndpointShared>,
+    core: Carrier,
+    pump: Pump<S>,
+    timer: T,
+    watch: Option<Watch<S>>,
+    /// When connections that are closing are to be cut short.
+    closing: BTreeSet<(Instant, RTCPeerId)>,
+    /// Connections to be looked at in this turn.
+    attended: Vec<RTCPeerId>,
+    close_told: bool,
+    /// Kept for their memory.
+    woken: Vec<RTCPeerId>,
+    wakes: Vec<Waker>,
+}
+
+/// What the pump drives.
+pub(super) struct Carrier {
+    pub(super) endpoint: RTCEndpoint<Member>,
+    pub(super) link: Option<Link>,
+    /// An address has come or gone.
+    moved: bool,
+}
+
+impl Core for Carrier {
+    fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>) {
+        self.endpoint.handle_read_batch(batch);
+        self.exchange();
+    }
+
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        max_datagrams: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, max_datagrams, buf)
+    }
+
+    fn handle_event(&mut self, event: RTCEvent) {
+        self.moved |= !matches!(event, RTCEvent::SendFailed { .. });
+        self.endpoint.handle_event(event);
+        self.exchange();
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        self.endpoint.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.exchange();
+    }
+}
+
+impl Carrier {
+    /// Tells the other members of a group what has changed, and gives them what is theirs.
+    fn exchange(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.exchange(&mut self.endpoint);
+        }
+    }
+}
+
+impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
+    /// An endpoint over sockets, with a timer for the driver and a clock for those who make
+    /// connections.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] when a socket has no address, [`Error::Interfaces`] when one has a wildcard
+    /// address and the system does not tell what that stands for.
+    pub fn with_sockets(
+        sockets: impl IntoIterator<Item = S>,
+        timer: T,
+        clock: impl Timer,
+    ) -> Result<(Endpoint, Self), Error> {
+        let pump = Pump::new(sockets).map_err(|error: io::Error| Error::Socket {
+            addr: ([0, 0, 0, 0], 0).into(),
+            kind: error.kind(),
+        })?;
+        let mut endpoint = RTCEndpoint::new();
+        for (addr, protocol) in pump.local_addrs() {
+            for addr in expand(addr)? {
+                endpoint.add_local_interface(addr, protocol);
+            }
+        }
+        let interfaces = Interfaces::from(endpoint.local_interfaces());
+        let shared = EndpointShared::new(interfaces, Box::new(clock));
+        Ok((
+            Endpoint::new(Arc::clone(&shared)),
+            Self {
+                shared,
+                core: Carrier {
+                    endpoint,
+                    link: None,
+                    moved: false,
+                },
+                pump,
+                timer,
+                watch: None,
+                closing: BTreeSet::new(),
+                attended: Vec::new(),
+                close_told: false,
+                woken: Vec::new(),
+                wakes: Vec::new(),
+            },
+        ))
+    }
+
+    /// Follows interfaces that come and go.
+    pub(super) fn watch(&mut self, watch: Option<Watch<S>>) {
+        self.watch = watch;
+    }
+
+    /// Makes the endpoint a member of a group, before it has connections.
+    pub(super) fn join(&mut self, link: Link) {
+        self.core.endpoint.share_port();
+        self.core.link = Some(link);
+    }
+
+    /// The addresses of the sockets.
+    pub(super) fn bound_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.pump.local_addrs().map(|(addr, _)| addr)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<EndpointShared> {
+        &self.shared
+    }
+
+    /// Takes what was left for the driver since its last turn. Err when it has ended.
+    fn take_news(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Result<(), Error>> {
+        let mut woken = std::mem::take(&mut self.woken);
+        let (incoming, mut inbox, released, close) = {
+            let mut state = self.shared.lock();
+            if let Phase::Ended(result) = &state.phase {
+                return Err(result.clone());
+            }
+            // Before anything is looked at: whoever leaves something from now on wakes us again.
+            state.set_driver(cx.waker());
+            std::mem::swap(&mut state.woken, &mut woken);
+            (
+                std::mem::take(&mut state.incoming),
+                std::mem::take(&mut state.inbox),
+                std::mem::take(&mut state.released),
+                state.phase == Phase::Closing,
+            )
+        };
+        for incoming in incoming {
+            self.insert(incoming, now);
+        }
+        if close && !std::mem::replace(&mut self.close_told, true) {
+            let ids: Vec<_> = self.core.endpoint.peer_ids().collect();
+            for id in ids {
+                if let Some(member) = self.core.endpoint.get(id) {
+                    member.shared.lock().begin_close();
+                    woken.push(id);
+                }
+            }
+        }
+        for id in woken.drain(..) {
+            self.attend(id, now);
+        }
+        self.woken = woken;
+        while let Some(&(at, id)) = self.closing.first()
+            && at <= now
+        {
+            self.closing.pop_first();
+            self.attend(id, now);
+        }
+        for path in released {
+            self.core.endpoint.release_path(&path);
+        }
+        if !inbox.is_empty() {
+            for message in &mut inbox {
+                // It has waited.
+                message.now = now;
+            }
+            self.core.endpoint.handle_read_batch(&mut inbox);
+            // Whatever is not known here by now is known nowhere.
+            while let Some(stray) = self.core.endpoint.poll_stray() {
+                self.core.endpoint.reject(stray);
+            }
+        }
+        self.core.exchange();
+        Ok(())
+    }
+
+    fn insert(&mut self, incoming: Incoming, now: Instant) {
+        let Incoming {
+            shared,
+            interfaces,
+            datagram,
+        } = incoming;
+        let endpoint = &mut self.core.endpoint;
+        let gone = interfaces
+            .iter()
+            .filter(|it| !endpoint.local_interfaces().contains(it));
+        for &(local_addr, _) in gone {
+            let event = RTCEvent::PathLost { local_addr };
+            shared.lock().core.handle_event(event);
+        }
+        let id = endpoint.insert(Member {
+            shared,
+            waker: None,
+        });
+        if let Some(member) = endpoint.get_mut(id) {
+            let endpoint = Arc::clone(&self.shared);
+            member.waker = Some(Arc::new(MemberWaker { endpoint, id }).into());
+        }
+        if let Some(datagram) = datagram {
+            endpoint.handle_read_batch(&mut vec![datagram]);
+        }
+        self.attend(id, now);
+    }
+
+    /// Looks at a connection that its handles have used, or whose time is up.
+    fn attend(&mut self, id: RTCPeerId, now: Instant) {
+        if let Some(member) = self.core.endpoint.get_mut(id) {
+            member.shared.lock().close_if_flushed(now);
+            self.attended.push(id);
+        }
+    }
+
+    /// Passes on what the turn has brought to each connection. True when one wants another turn.
+    fn settle(&mut self, now: Instant) -> bool {
+        let mut again = Vec::new();
+        while let Some(id) = self
+            .attended
+            .pop()
+            .or_else(|| self.core.endpoint.poll_ready_peer())
+        {
+            let Some(member) = self.core.endpoint.get(id) else {
+                continue;
+            };
+            let (turn, close_by) = {
+                let mut state = member.shared.lock();
+                if let Some(waker) = &member.waker {
+                    state.set_driver(waker);
+                }
+                // What is blocked stays with the pump, and is sent whatever becomes of the connection.
+                (state.settle(now, false, &mut self.wakes), state.close_by())
+            };
+            match turn {
+                Turn::Ended(_) => drop(self.core.endpoint.remove(id)),
+                Turn::Again => again.push(id),
+                Turn::Until(_) => {}
+            }
+            if let Some(close_by) = close_by {
+                self.closing.insert((close_by, id));
+            }
+        }
+        for &id in &again {
+            self.attend(id, now);
+        }
+        self.core.exchange();
+        !again.is_empty()
+    }
+
+    /// Tells the handles of the endpoint how things stand. True when the endpoint is over.
+    fn report(&mut self) -> bool {
+        let endpoint = &mut self.core.endpoint;
+        let mut state = self.shared.lock();
+        if std::mem::take(&mut self.core.moved) {
+            state.interfaces = Interfaces::from(endpoint.local_interfaces());
+        }
+        while let Some(event) = endpoint.poll_event() {
+            if let RTCEndpointEvent::UnknownPeer(peer) = event {
+                state.push_unknown(peer);
+                state.take_waiting(&mut self.wakes);
+            }
+        }
+        state.peers = endpoint.len() + state.incoming.len();
+        state.counters = EndpointCounters {
+            datagrams: endpoint.counters(),
+            sockets: self.pump.counters(),
+            handed_over: self.core.link.as_ref().map_or(0, Link::handed_over),
+            ..state.counters
+        };
+        let wanted = state.phase == Phase::Open && self.shared.handles.load(Ordering::Acquire) > 0;
+        let over = state.peers == 0 && !wanted && !self.pump.is_blocked();
+        if over {
+            state.end(Ok(()), &mut self.wakes);
+        }
+        over
+    }
+}
+
+impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for EndpointDriver<S, T> {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let now = this.timer.now();
+        if let Err(result) = this.take_news(cx, now) {
+            return Poll::Ready(result);
+        }
+        if let Some(watch) = &mut this.watch {
+            watch.follow(cx, &mut this.pump, &mut this.core);
+        }
+        let progress = this.pump.drive(cx, now, &mut this.core);
+        let again = this.settle(now);
+        let over = this.report();
+        this.wakes.drain(..).for_each(Waker::wake);
+        if over {
+            return Poll::Ready(Ok(()));
+        }
+        let closing = this.closing.first().map(|(at, _)| *at);
+        let deadline = [this.core.endpoint.poll_timeout(), closing];
+        if progress == Progress::MoreWork {
+            this.timer.wake_after_others(cx);
+        } else if again {
+            cx.waker().wake_by_ref();
+        } else if let Some(deadline) = deadline.into_iter().flatten().min()
+            && this.timer.poll_deadline(cx, deadline).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: DatagramSocket, T: Timer> Drop for EndpointDriver<S, T> {
+    fn drop(&mut self) {
+        let incoming = {
+            let mut state = self.shared.lock();
+            state.end(Err(Error::DriverLost), &mut self.wakes);
+            std::mem::take(&mut state.incoming)
+        };
+        if let Some(link) = &self.core.link {
+            link.leave();
+        }
+        let ids: Vec<_> = self.core.endpoint.peer_ids().collect();
+        let members = ids.iter().filter_map(|id| self.core.endpoint.get(*id));
+        for shared in members
+            .map(|member| &member.shared)
+            .chain(incoming.iter().map(|incoming| &incoming.shared))
+        {
+            shared.lock().end(Err(Error::DriverLost), &mut self.wakes);
+        }
+        self.wakes.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl<S: DatagramSocket, T: Timer> fmt::Debug for EndpointDriver<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointDriver")
+            .field("peers", &self.core.endpoint.len())
+            .finish_non_exhaustive()
+    }
+}

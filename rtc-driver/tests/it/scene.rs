@@ -1,0 +1,121 @@
+//! Two hosts and what tests do with the connections between them.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use rtc::peer_connection::configuration::SettingEngine;
+use rtc_driver::test::{Host, World};
+use rtc_driver::{DataChannel, PeerConnection, rtc};
+
+/// A world with two hosts.
+pub struct Scene {
+    world: World,
+    pub a: Host,
+    pub b: Host,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        Self::with_seed(1)
+    }
+
+    pub fn with_seed(seed: u64) -> Self {
+        let world = World::new(seed);
+        Self {
+            a: world.host(["192.0.2.1"]),
+            b: world.host(["192.0.2.2"]),
+            world,
+        }
+    }
+
+    /// A connection on either host.
+    pub fn pair(&self) -> (PeerConnection, PeerConnection) {
+        self.pair_with(|_| ())
+    }
+
+    pub fn pair_with(
+        &self,
+        change: impl Fn(&mut SettingEngine),
+    ) -> (PeerConnection, PeerConnection) {
+        let peer = |host: &Host| {
+            let mut setting = host.setting_engine();
+            change(&mut setting);
+            let configuration = host.configuration().with_setting_engine(setting).build();
+            let builder = host.builder().with_configuration(configuration);
+            builder.build().unwrap()
+        };
+        (peer(&self.a), peer(&self.b))
+    }
+
+    /// Both ends of a channel between new connections.
+    pub async fn channel(&self) -> (DataChannel, DataChannel) {
+        let (alice, bob) = self.pair();
+        open(&alice, &bob).await
+    }
+}
+
+impl Deref for Scene {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+/// Exchanges the descriptions and waits until both are connected.
+pub async fn connect(alice: &PeerConnection, bob: &PeerConnection) {
+    signal(alice, bob).await;
+    alice.connected().await.unwrap();
+    bob.connected().await.unwrap();
+}
+
+pub async fn signal(alice: &PeerConnection, bob: &PeerConnection) {
+    alice.set_local_description(None).unwrap();
+    bob.set_remote_description(alice.gathering_complete().await.unwrap())
+        .unwrap();
+    bob.set_local_description(None).unwrap();
+    alice
+        .set_remote_description(bob.gathering_complete().await.unwrap())
+        .unwrap();
+}
+
+/// Connects with a channel, and gives both ends of it.
+pub async fn open(alice: &PeerConnection, bob: &PeerConnection) -> (DataChannel, DataChannel) {
+    let here = alice.create_data_channel("test", None).unwrap();
+    connect(alice, bob).await;
+    let there = bob.data_channels().next().await.unwrap();
+    here.opened().await.unwrap();
+    (here, there)
+}
+
+/// A pseudo-random text that shows what is missing.
+pub fn bytes(len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect()
+}
+
+/// Counts wake-ups.
+#[derive(Default)]
+pub struct Flag(AtomicUsize);
+
+impl Flag {
+    pub fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Polls once.
+pub fn poll_once<F: Future>(future: Pin<&mut F>, flag: &Arc<Flag>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(flag))))
+}
