@@ -195,7 +195,8 @@ impl MediaStreamTrack {
         self.enabled = enabled;
     }
 
-    /// Whether it gives no media for the moment: of a remote track, whether the peer sends.
+    /// Whether it gives no media for the moment. A remote track is muted until its first packet comes,
+    /// and when the peer does not send it any more.
     #[must_use]
     pub fn muted(&self) -> bool {
         self.muted

@@ -56,8 +56,7 @@ impl RTCPeerConnection {
             }
         };
         if let Some(it) = self.media.get_mut(id) {
-            it.sender.track = Some(track);
-            it.sender.streams = streams;
+            it.sender.attach(track, streams);
             it.track_was_added = true;
             it.direction = Direction::from_flags(true, it.direction.receives());
         }

@@ -119,6 +119,7 @@ impl RTCPeerConnection {
         self.jsep.check(Side::Local, sdp_type)?;
         if sdp_type == RTCSdpType::Rollback {
             self.roll_back();
+            self.update_negotiation_needed();
             return Ok(());
         }
         let made = match sdp_type {
@@ -227,6 +228,7 @@ impl RTCPeerConnection {
         self.jsep.check(Side::Remote, description.sdp_type)?;
         if description.sdp_type == RTCSdpType::Rollback {
             self.roll_back();
+            self.update_negotiation_needed();
             return Ok(());
         }
         let mut description = Description::read(description)?;
@@ -486,6 +488,8 @@ impl RTCPeerConnection {
         Ok(())
     }
 
+    /// Takes the pending offer back. What is needed then is a question only if no other offer takes its
+    /// place.
     fn roll_back(&mut self) {
         let credentials = |description: &Option<Description>| {
             let transport = description.as_ref()?.transport()?;
@@ -506,7 +510,6 @@ impl RTCPeerConnection {
             ));
         self.flush_track_events();
         self.settle();
-        self.update_negotiation_needed();
     }
 }
 

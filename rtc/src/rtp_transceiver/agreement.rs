@@ -11,10 +11,17 @@ use crate::peer_connection::description::MediaSection;
 
 /// How to send after an answer. The encodings are the sender's and left out.
 pub(crate) fn send(local: &MediaSection, remote: &MediaSection) -> NegotiatedSend {
+    let is_sent = |rid: &str| local.send_layers.iter().any(|layer| layer.rid == rid);
     NegotiatedSend {
         codecs: codecs(remote, local),
         header_extensions: extensions(remote, local, Direction::receives, Direction::sends),
         allow_mixed_headers: local.allow_mixed_headers && remote.allow_mixed_headers,
+        layers: remote
+            .recv_layers
+            .iter()
+            .filter(|layer| is_sent(&layer.rid))
+            .cloned()
+            .collect(),
         encodings: Vec::new(),
         reduced_size_rtcp: local.reduced_size_rtcp && remote.reduced_size_rtcp,
         max_bitrate: remote.max_bitrate,

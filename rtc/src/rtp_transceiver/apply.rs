@@ -433,7 +433,6 @@ impl Transceivers {
         } else if has_new || !it.is_announced {
             it.is_announced = true;
             it.was_announced = true;
-            it.receiver.track.set_muted(false);
             let receiver = &it.receiver;
             self.events
                 .push_back(RTCTrackEvent::OnOpen(RTCTrackEventInit {

@@ -42,7 +42,9 @@ pub struct NegotiatedSend {
     pub header_extensions: Vec<RTCRtpHeaderExtensionParameters>,
     /// Whether one- and two-byte headers may both occur in a stream (RFC 8285 section 4.1.2).
     pub allow_mixed_headers: bool,
-    /// Encodings, one for each layer that the peer takes.
+    /// Layers that the peer takes, with its restrictions; empty without simulcast.
+    pub layers: Vec<NegotiatedLayer>,
+    /// Encodings, one for each layer.
     pub encodings: Vec<NegotiatedEncoding>,
     /// Whether RTCP packets of reduced size may be sent (RFC 5506).
     pub reduced_size_rtcp: bool,
@@ -91,7 +93,8 @@ pub struct NegotiatedEncoding {
     pub rid: Option<RtpStreamId>,
     /// Whether it is to be sent.
     pub active: bool,
-    /// Payload type of the codec that the encoding asks for; `None` leaves the choice.
+    /// Payload type of the codec that the encoding asks for, or that the peer restricts the layer to;
+    /// `None` leaves the choice.
     pub payload_type: Option<PayloadType>,
 }
 
@@ -105,6 +108,25 @@ pub struct NegotiatedLayer {
     pub paused: bool,
     /// Payload types it is restricted to; empty for all.
     pub payload_types: Vec<PayloadType>,
+    /// The most it may take (`max-br`), in bit/s.
+    pub max_bitrate: Option<u64>,
+    /// The widest pictures (`max-width`), in pixels.
+    pub max_width: Option<u32>,
+    /// The highest pictures (`max-height`), in pixels.
+    pub max_height: Option<u32>,
+    /// The most pictures per second (`max-fps`).
+    pub max_framerate: Option<u32>,
+}
+
+impl NegotiatedLayer {
+    /// The layer as our descriptions name it: without the restrictions that the peer has set.
+    pub(crate) fn unrestricted(&self) -> Self {
+        Self {
+            rid: self.rid.clone(),
+            paused: self.paused,
+            ..Self::default()
+        }
+    }
 }
 
 /// A source that the peer has announced by `a=ssrc` and `a=ssrc-group` (RFC 5576).

@@ -58,6 +58,15 @@ impl Sender {
         }
     }
 
+    /// Gives a sender that has not sent before its track.
+    pub(crate) fn attach(&mut self, track: MediaStreamTrack, streams: Vec<MediaStreamId>) {
+        if is_msid(track.track_id().as_str()) {
+            self.msid_track = track.track_id().to_string();
+        }
+        self.track = Some(track);
+        self.streams = streams;
+    }
+
     /// Other encodings: the parameters that were given before do not fit any more.
     pub(crate) fn set_encodings(&mut self, encodings: Vec<RTCRtpEncodingParameters>) {
         self.simulcast = encodings.len() > 1;

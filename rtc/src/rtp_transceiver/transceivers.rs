@@ -6,7 +6,9 @@ use rtc_sdp::Direction;
 use rtc_shared::Rng;
 
 use super::encodings;
-use super::negotiated::{NegotiatedEncoding, NegotiatedMedia, NegotiatedReceive, NegotiatedSend};
+use super::negotiated::{
+    NegotiatedCodec, NegotiatedEncoding, NegotiatedMedia, NegotiatedReceive, NegotiatedSend,
+};
 use super::parameters::{
     RTCRtpCodec, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind, SSRC,
 };
@@ -89,11 +91,21 @@ impl Transceiver {
         let has_rtx = send.codecs.iter().any(|codec| codec.rtx.is_some());
         let encoding = |(index, encoding): (usize, &RTCRtpEncodingParameters)| {
             let coding = &encoding.rtp_coding_parameters;
+            let asks = |codec: &&NegotiatedCodec| {
+                let wanted = &encoding.codec;
+                !wanted.mime_type.is_empty()
+                    && encodings::means(&codec.parameters.rtp_codec, wanted)
+            };
+            let layer = send.layers.iter().find(|layer| layer.rid == coding.rid);
+            let restricted = |codec: &&NegotiatedCodec| {
+                let number = &codec.parameters.payload_type;
+                layer.is_some_and(|layer| layer.payload_types.contains(number))
+            };
             let codec = send
                 .codecs
                 .iter()
-                .filter(|_| !encoding.codec.mime_type.is_empty())
-                .find(|codec| encodings::means(&codec.parameters.rtp_codec, &encoding.codec));
+                .find(asks)
+                .or_else(|| send.codecs.iter().find(restricted));
             NegotiatedEncoding {
                 index,
                 ssrc: coding.ssrc.unwrap_or_default(),

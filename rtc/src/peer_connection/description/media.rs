@@ -86,26 +86,17 @@ impl MediaSection {
     }
 }
 
-/// In a BUNDLE group a payload type is one codec, and the number of a header extension one URI
-/// (RFC 9143 sections 9.1 and 14).
+/// In a BUNDLE group the number of a header extension is one URI, or packets cannot be routed by it
+/// (RFC 9143 section 14).
+///
+/// A payload type should be one codec in the same way, but Firefox gives one to two codecs of
+/// different sections when its own numbers meet those of the peer.
 pub(super) fn check_bundles(sections: &[Section]) -> Result<(), Error> {
-    let mut codecs: BTreeMap<(usize, PayloadType), &RTCRtpCodec> = BTreeMap::new();
     let mut extensions: BTreeMap<(usize, u16), &str> = BTreeMap::new();
     for section in sections {
         let (Some(media), Some(transport)) = (section.as_media(), section.transport) else {
             continue;
         };
-        for codec in &media.codecs {
-            let known = codecs
-                .entry((transport, codec.payload_type))
-                .or_insert(&codec.rtp_codec);
-            if !known.has_name_of(&codec.rtp_codec) {
-                return Err(Error::InvalidAccess(format!(
-                    "m-section {:?}: payload type {} is {} where it was {}",
-                    section.mid, codec.payload_type, codec.rtp_codec.mime_type, known.mime_type
-                )));
-            }
-        }
         for extension in &media.extensions {
             let known = extensions
                 .entry((transport, extension.id))
@@ -222,11 +213,7 @@ fn layers(
             let rid = rids
                 .iter()
                 .find(|rid| rid.id == alternative.rid && rid.direction == direction)?;
-            Some(NegotiatedLayer {
-                rid: rid.id.clone(),
-                paused: alternative.paused,
-                payload_types: rid.payload_types.clone(),
-            })
+            Some(layer(rid, alternative.paused))
         });
         if let Some(layer) = layer
             && !layers.iter().any(|known| known.rid == layer.rid)
@@ -235,6 +222,21 @@ fn layers(
         }
     }
     layers
+}
+
+fn layer(rid: &Rid, paused: bool) -> NegotiatedLayer {
+    let number = |name: &str| rid.restriction(name)?.trim().parse().ok();
+    NegotiatedLayer {
+        rid: rid.id.clone(),
+        paused,
+        payload_types: rid.payload_types.clone(),
+        max_bitrate: rid
+            .restriction("max-br")
+            .and_then(|it| it.trim().parse().ok()),
+        max_width: number("max-width"),
+        max_height: number("max-height"),
+        max_framerate: number("max-fps"),
+    }
 }
 
 /// The sources that carry media, with those that repair them.
@@ -381,6 +383,8 @@ mod tests {
             rid: rid.to_owned(),
             paused,
             payload_types: payload_types.to_vec(),
+            max_width: (rid == "h").then_some(1280),
+            ..NegotiatedLayer::default()
         };
         assert_eq!(
             section.send_layers,

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use rtc_crypto::Fingerprint;
 use rtc_ice::{Candidate, Credentials};
 use rtc_sdp::{MediaDescription, SessionDescription, Setup, name};
@@ -24,59 +27,71 @@ pub(super) fn read_all(
     session: &SessionDescription,
     is_answer: bool,
 ) -> Result<Vec<TransportSection>, Error> {
-    let groups = bundle_groups(session);
-    // Of each group, the transport once it was read.
-    let mut of_group: Vec<Option<usize>> = vec![None; groups.len()];
-    let mut transports = Vec::new();
-    let in_use: Vec<bool> = sections
+    let in_use: BTreeMap<String, usize> = sections
         .iter()
-        .map(|section| !matches!(section.content, Content::None))
+        .enumerate()
+        .filter(|(_, section)| !matches!(section.content, Content::None))
+        .map(|(index, section)| (section.mid.clone(), index))
         .collect();
+    let groups = Groups::of(session, &in_use);
+    let mut of_group: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut transports = Vec::new();
     for (index, section) in sections.iter_mut().enumerate() {
-        if in_use.get(index) != Some(&true) {
+        if !in_use.contains_key(&section.mid) {
             continue;
         }
-        let group = groups
-            .iter()
-            .position(|group| group.contains(&section.mid.as_str()));
-        let known = group.and_then(|group| of_group.get(group).copied().flatten());
-        if known.is_some() {
-            section.transport = known;
+        let group = groups.by_section.get(&index).copied();
+        if let Some(known) = group.and_then(|group| of_group.get(&group)) {
+            section.transport = Some(*known);
             continue;
         }
-        let members: Vec<&MediaDescription> = match group.and_then(|it| groups.get(it)) {
-            Some(mids) => mids
-                .iter()
-                .filter_map(|mid| {
-                    let at = session.media.iter().position(|it| it.mid() == Some(mid))?;
-                    Some((at, session.media.get(at)?))
-                })
-                .filter(|(at, _)| in_use.get(*at) == Some(&true))
-                .map(|(_, member)| member)
-                .collect(),
-            None => session.media.get(index).into_iter().collect(),
+        let alone = [index];
+        let members = match group.and_then(|group| groups.members.get(group)) {
+            Some(members) => members,
+            None => &alone[..],
         };
+        let members: Vec<&MediaDescription> = members
+            .iter()
+            .filter_map(|index| session.media.get(*index))
+            .collect();
         let transport = TransportSection::read(&members, session, group.is_some(), is_answer)?;
         section.transport = Some(transports.len());
-        if let Some(slot) = group.and_then(|group| of_group.get_mut(group)) {
-            *slot = section.transport;
-        }
+        of_group.extend(group.map(|group| (group, transports.len())));
         transports.push(transport);
     }
     Ok(transports)
 }
 
-/// The tags of each BUNDLE group (RFC 9143), the first of each being the one whose section describes
-/// the transport.
-fn bundle_groups(session: &SessionDescription) -> Vec<Vec<&str>> {
-    session
-        .attributes_named("group")
-        .filter_map(|group| {
+/// The BUNDLE groups of a description (RFC 9143).
+struct Groups {
+    /// The m-sections in use of each, the one first that describes the transport.
+    members: Vec<Vec<usize>>,
+    /// The group of an m-section; the first counts of those that name it.
+    by_section: BTreeMap<usize, usize>,
+}
+
+impl Groups {
+    fn of(session: &SessionDescription, in_use: &BTreeMap<String, usize>) -> Self {
+        let mut groups = Self {
+            members: Vec::new(),
+            by_section: BTreeMap::new(),
+        };
+        for group in session.attributes_named("group") {
             let mut words = group.split_ascii_whitespace();
-            (words.next() == Some("BUNDLE")).then(|| words.collect())
-        })
-        .take(session.media.len())
-        .collect()
+            if words.next() != Some("BUNDLE") {
+                continue;
+            }
+            let mut members = Vec::new();
+            for index in words.filter_map(|mid| in_use.get(mid)) {
+                if let Entry::Vacant(slot) = groups.by_section.entry(*index) {
+                    slot.insert(groups.members.len());
+                    members.push(*index);
+                }
+            }
+            groups.members.push(members);
+        }
+        groups
+    }
 }
 
 impl TransportSection {

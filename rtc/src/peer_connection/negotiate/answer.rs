@@ -116,11 +116,8 @@ impl Basis<'_> {
         };
         if names_layers {
             if direction.receives() {
-                let layer = |layer: &NegotiatedLayer| NegotiatedLayer {
-                    payload_types: Vec::new(),
-                    ..layer.clone()
-                };
-                media.recv_layers = offered.send_layers.iter().map(layer).collect();
+                let layers = offered.send_layers.iter();
+                media.recv_layers = layers.map(NegotiatedLayer::unrestricted).collect();
             }
             if direction.sends() && it.sender.simulcast {
                 media.send_layers = send_layers(it);

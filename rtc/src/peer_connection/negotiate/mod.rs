@@ -188,8 +188,11 @@ impl Frame<'_> {
             Line::Data(head) => (head, None),
             Line::Media(head, media) => (head, Some(media)),
         };
+        // The transport is described in every m-section, also where RFC 9143 would leave it out:
+        // Chromium rejects what follows a section without.
         let section = if (self.bundle_only)(index) {
-            empty_section(head, 0).with(Attribute::flag(name::BUNDLE_ONLY))
+            let section = empty_section(head, 0).with(Attribute::flag(name::BUNDLE_ONLY));
+            self.with_transport(section)
         } else {
             self.with_transport(empty_section(head, 9))
         };

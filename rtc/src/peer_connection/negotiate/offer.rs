@@ -308,22 +308,15 @@ pub(super) fn send_layers(it: &Transceiver) -> Vec<NegotiatedLayer> {
     let layer = |encoding: &crate::rtp_transceiver::RTCRtpEncodingParameters| NegotiatedLayer {
         rid: encoding.rid().to_owned(),
         paused: !encoding.active,
-        payload_types: Vec::new(),
+        ..NegotiatedLayer::default()
     };
     it.sender.encodings.iter().map(layer).collect()
 }
 
 /// The layers in which the peer sends, wanted as before.
 fn received_layers(it: &Transceiver) -> Vec<NegotiatedLayer> {
-    let layers = it
-        .receive
-        .as_ref()
-        .map_or(&[][..], |receive| &receive.layers);
-    let layer = |layer: &NegotiatedLayer| NegotiatedLayer {
-        payload_types: Vec::new(),
-        ..layer.clone()
-    };
-    layers.iter().map(layer).collect()
+    let layers = it.receive.iter().flat_map(|receive| &receive.layers);
+    layers.map(NegotiatedLayer::unrestricted).collect()
 }
 
 /// Codecs with those first that `current` has, in its order; each followed by its retransmission.
