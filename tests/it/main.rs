@@ -19,6 +19,7 @@ mod media_life;
 mod media_negotiation;
 mod media_operations;
 mod media_pair;
+mod media_path;
 mod media_simulation;
 mod negotiation;
 mod operations;

@@ -28,7 +28,7 @@ fn opens_a_channel(sim: &mut Simulation) -> bool {
 #[test]
 fn media_alone_connects_and_data_comes_later() {
     for later_by in [Side::A, Side::B] {
-        let mut sim = Simulation::new(1, Link::perfect()).unwrap();
+        let mut sim = Simulation::new(1, Link::default()).unwrap();
         sim.a.connection.add_track(track("voice", Audio)).unwrap();
         sim.negotiate().unwrap();
         assert!(sim.connect(Duration::from_secs(10)));
@@ -55,7 +55,7 @@ fn media_alone_connects_and_data_comes_later() {
 
 #[test]
 fn data_goes_on_while_media_comes_and_goes() {
-    let mut sim = Simulation::new(2, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(2, Link::default()).unwrap();
     let channel = sim
         .a
         .connection
@@ -87,7 +87,7 @@ fn data_goes_on_while_media_comes_and_goes() {
 
 #[test]
 fn a_channel_whose_section_is_rejected_closes_and_another_gets_a_section_of_its_own() {
-    let mut sim = Simulation::new(3, Link::perfect()).unwrap();
+    let mut sim = Simulation::new(3, Link::default()).unwrap();
     sim.a.connection.add_track(track("voice", Audio)).unwrap();
     sim.a
         .connection
@@ -106,7 +106,10 @@ fn a_channel_whose_section_is_rejected_closes_and_another_gets_a_section_of_its_
     sim.a.connection.set_remote_description(answer).unwrap();
     let told = events(&mut sim.a.connection);
     let closes = |event: &RTCPeerConnectionEvent| {
-        matches!(event, RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)))
+        matches!(
+            event,
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_))
+        )
     };
     assert!(told.iter().any(closes));
     assert!(!told.contains(&RTCPeerConnectionEvent::OnNegotiationNeededEvent));

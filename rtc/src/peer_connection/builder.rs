@@ -1,5 +1,7 @@
 use std::time::Instant;
 
+use rtc_interceptor::Registry;
+
 use super::RTCPeerConnection;
 use super::configuration::media_engine::MediaEngine;
 use super::configuration::{RTCConfiguration, SettingEngine};
@@ -17,9 +19,10 @@ use crate::Error;
 ///     .build(Instant::now())?;
 /// # Ok::<(), rtc::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct RTCPeerConnectionBuilder {
     configuration: RTCConfiguration,
+    registry: Option<Registry>,
 }
 
 impl RTCPeerConnectionBuilder {
@@ -50,11 +53,20 @@ impl RTCPeerConnectionBuilder {
         self
     }
 
+    /// The stages that RTP and RTCP pass, in the place of those of the configuration.
+    #[must_use]
+    pub fn with_interceptor_registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
     /// The connection; its time starts at `now`.
     ///
     /// # Errors
     /// As [`RTCPeerConnection::new`].
     pub fn build(self, now: Instant) -> Result<RTCPeerConnection, Error> {
-        RTCPeerConnection::new(self.configuration.with_now(now))
+        let mut connection = RTCPeerConnection::new(self.configuration.with_now(now))?;
+        connection.registry = self.registry;
+        Ok(connection)
     }
 }
