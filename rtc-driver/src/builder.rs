@@ -1,9 +1,11 @@
+use std::time::Instant;
+
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::RTCConfiguration;
 use tracing::{debug, warn};
 
 use crate::gather::Plan;
-use crate::{Driver, Error, PeerConnection, Runtime, Timer};
+use crate::{Bound, Driver, Error, Network, PeerConnection, Runtime, Timer};
 
 /// What every builder with sockets is told of them: methods over a field `sockets` of this type.
 #[derive(Debug)]
@@ -103,7 +105,7 @@ pub struct Builder<R> {
 /// The driver of a connection on the runtime `R`.
 pub type DriverOn<R> = Driver<<R as Runtime>::Socket, <R as Runtime>::Timer>;
 
-impl<R: Runtime> Builder<R> {
+impl<R> Builder<R> {
     /// The defaults of everything.
     pub fn new(runtime: R) -> Self {
         Self {
@@ -120,7 +122,24 @@ impl<R: Runtime> Builder<R> {
     }
 
     socket_methods!();
+}
 
+impl<N: Network + Send + 'static> Builder<N> {
+    /// Binds the sockets and makes the connection at the time `now`, without a driver.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn bind_all(self, now: Instant) -> Result<Bound<RTCPeerConnection, N::Socket>, Error> {
+        let plan = self.sockets.plan;
+        let sockets = plan.bind(&self.runtime)?;
+        let core = RTCPeerConnection::new(self.configuration.with_now(now))?;
+        let mut bound = Bound::connection(core, sockets)?;
+        bound.watch = plan.watch(self.runtime);
+        Ok(bound)
+    }
+}
+
+impl<R: Runtime> Builder<R> {
     /// Binds the sockets, makes the connection and spawns its driver.
     ///
     /// # Errors

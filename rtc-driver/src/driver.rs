@@ -1,16 +1,14 @@
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rtc::peer_connection::RTCPeerConnection;
 
-use crate::gather::{Watch, expand};
 use crate::pump::{Progress, Pump, PumpCounters};
 use crate::shared::{Handle, Locked, Phase, Shared, Turn};
-use crate::{DatagramSocket, Error, PeerConnection, Timer};
+use crate::{Bound, DatagramSocket, Error, InterfaceWatch, PeerConnection, Timer};
 
 /// Carries datagrams and time to one connection; to be spawned on the runtime of its sockets.
 ///
@@ -22,7 +20,7 @@ pub struct Driver<S: DatagramSocket, T: Timer> {
     shared: Arc<Shared>,
     pump: Pump<S>,
     timer: T,
-    watch: Option<Watch<S>>,
+    watch: Option<InterfaceWatch<S>>,
     /// Kept for its memory.
     wakes: Vec<Waker>,
 }
@@ -36,19 +34,11 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
     /// [`Error::Socket`] when a socket has no address, [`Error::Core`] when the core does not take
     /// one.
     pub fn with_sockets(
-        mut core: RTCPeerConnection,
+        core: RTCPeerConnection,
         sockets: impl IntoIterator<Item = S>,
         timer: T,
     ) -> Result<(PeerConnection, Self), Error> {
-        let pump = Pump::new(sockets).map_err(|error: io::Error| Error::Socket {
-            addr: ([0, 0, 0, 0], 0).into(),
-            kind: error.kind(),
-        })?;
-        for (addr, protocol) in pump.local_addrs() {
-            for addr in expand(addr)? {
-                core.add_local_interface(addr, protocol)?;
-            }
-        }
+        let Bound { core, pump, watch } = Bound::connection(core, sockets)?;
         let shared = Shared::new(core);
         let connection = PeerConnection::new(Handle::new(&shared));
         Ok((
@@ -57,14 +47,14 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
                 shared,
                 pump,
                 timer,
-                watch: None,
+                watch,
                 wakes: Vec::new(),
             },
         ))
     }
 
     /// Follows interfaces that come and go.
-    pub(crate) fn watch(&mut self, watch: Option<Watch<S>>) {
+    pub(crate) fn watch(&mut self, watch: Option<InterfaceWatch<S>>) {
         self.watch = watch;
     }
 

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
 use crate::interface::{Interface, InterfaceChanges, is_candidate};
-use crate::{Core as _, CoreAccess, DatagramSocket, Error, Pump, Runtime};
+use crate::{Core as _, CoreAccess, DatagramSocket, Error, Network, Pump};
 
 type Filter = Arc<dyn Fn(&Interface) -> bool + Send + Sync>;
 
@@ -115,31 +115,31 @@ impl fmt::Debug for Plan {
 
 impl Plan {
     /// Binds the sockets.
-    pub(crate) fn bind<R: Runtime>(&self, runtime: &R) -> Result<Vec<R::Socket>, Error> {
+    pub(crate) fn bind<N: Network>(&self, network: &N) -> Result<Vec<N::Socket>, Error> {
         let mut sockets = Vec::new();
         if self.bind.is_empty() {
-            self.bind_interfaces(runtime, &WILDCARDS, &mut sockets)?;
+            self.bind_interfaces(network, &WILDCARDS, &mut sockets)?;
         }
         for &addr in &self.bind {
             if addr.ip().is_unspecified() {
-                self.bind_interfaces(runtime, &[addr], &mut sockets)?;
+                self.bind_interfaces(network, &[addr], &mut sockets)?;
             } else {
-                sockets.push(self.bind_address(runtime, addr)?);
+                sockets.push(self.bind_address(network, addr)?);
             }
         }
         Ok(sockets)
     }
 
-    fn bind_interfaces<R: Runtime>(
+    fn bind_interfaces<N: Network>(
         &self,
-        runtime: &R,
+        network: &N,
         wildcards: &[SocketAddr],
-        sockets: &mut Vec<R::Socket>,
+        sockets: &mut Vec<N::Socket>,
     ) -> Result<(), Error> {
         let before = sockets.len();
         let mut last_error = Error::NoInterfaces;
-        for addr in self.interface_addrs(runtime, wildcards)? {
-            match self.bind_address(runtime, addr) {
+        for addr in self.interface_addrs(network, wildcards)? {
+            match self.bind_address(network, addr) {
                 Ok(socket) => sockets.push(socket),
                 // An address can go away between listing and binding, and a new IPv6 address cannot
                 // be bound yet. A port that somebody asked for by number is another matter.
@@ -158,13 +158,13 @@ impl Plan {
     }
 
     /// The interface addresses that wildcards stand for now, with their ports.
-    fn interface_addrs<R: Runtime>(
+    fn interface_addrs<N: Network>(
         &self,
-        runtime: &R,
+        network: &N,
         wildcards: &[SocketAddr],
     ) -> Result<Vec<SocketAddr>, Error> {
-        let interfaces = runtime
-            .interfaces()
+        let interfaces = network
+            .list_interfaces()
             .map_err(|error| Error::Interfaces(error.kind()))?;
         let addrs = self.usable(&interfaces).filter_map(|interface| {
             let wildcard = wildcards
@@ -192,8 +192,8 @@ impl Plan {
             })
     }
 
-    fn bind_address<R: Runtime>(&self, runtime: &R, addr: SocketAddr) -> Result<R::Socket, Error> {
-        let bind = |addr| runtime.bind(addr, &self.socket);
+    fn bind_address<N: Network>(&self, network: &N, addr: SocketAddr) -> Result<N::Socket, Error> {
+        let bind = |addr| network.bind_socket(addr, &self.socket);
         let Some(range) = self.ports.clone().filter(|_| addr.port() == 0) else {
             return bind(addr).map_err(|error| match error.kind() {
                 io::ErrorKind::AddrInUse => Error::AddressInUse(addr),
@@ -229,26 +229,29 @@ impl Plan {
     }
 
     /// Follows the interfaces from now on, for the wildcards of the plan.
-    pub(crate) fn watch<R: Runtime>(self, runtime: R) -> Option<Watch<R::Socket>> {
+    pub(crate) fn watch<N: Network + Send + 'static>(
+        self,
+        network: N,
+    ) -> Option<InterfaceWatch<N::Socket>> {
         let wildcards: Vec<_> = if self.bind.is_empty() {
             WILDCARDS.to_vec()
         } else {
             let is_wildcard = |addr: &&SocketAddr| addr.ip().is_unspecified();
             self.bind.iter().filter(is_wildcard).copied().collect()
         };
-        (self.watch && !wildcards.is_empty()).then(|| Watch {
-            changes: runtime.interface_changes(),
-            look: Box::new(move |bound| self.look(&runtime, &wildcards, bound)),
+        (self.watch && !wildcards.is_empty()).then(|| InterfaceWatch {
+            changes: network.watch_interfaces(),
+            look: Box::new(move |bound| self.look(&network, &wildcards, bound)),
         })
     }
 
-    fn look<R: Runtime>(
+    fn look<N: Network>(
         &self,
-        runtime: &R,
+        network: &N,
         wildcards: &[SocketAddr],
         bound: &[SocketAddr],
-    ) -> Change<R::Socket> {
-        let wanted = match self.interface_addrs(runtime, wildcards) {
+    ) -> Change<N::Socket> {
+        let wanted = match self.interface_addrs(network, wildcards) {
             Ok(addrs) => addrs,
             Err(error) => {
                 debug!(%error, "interfaces stay as they were");
@@ -267,7 +270,7 @@ impl Plan {
             if bound.iter().any(|it| it.ip() == addr.ip()) {
                 continue;
             }
-            match self.bind_address(runtime, addr) {
+            match self.bind_address(network, addr) {
                 Ok(socket) => change.sockets.push(socket),
                 Err(error) => debug!(%addr, %error, "new interface left out"),
             }
@@ -276,8 +279,8 @@ impl Plan {
     }
 }
 
-/// Interfaces that come and go while a driver runs.
-pub(crate) struct Watch<S> {
+/// Interfaces that come and go while a connection lives.
+pub struct InterfaceWatch<S> {
     changes: InterfaceChanges,
     look: Look<S>,
 }
@@ -301,14 +304,15 @@ impl<S> Default for Change<S> {
     }
 }
 
-impl<S: DatagramSocket> Watch<S> {
+impl<S> fmt::Debug for InterfaceWatch<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InterfaceWatch").finish_non_exhaustive()
+    }
+}
+
+impl<S: DatagramSocket> InterfaceWatch<S> {
     /// Gives the pump and its core what has changed since the last call; registers the waker.
-    pub(crate) fn follow(
-        &mut self,
-        cx: &mut Context<'_>,
-        pump: &mut Pump<S>,
-        core: &mut impl CoreAccess,
-    ) {
+    pub fn follow(&mut self, cx: &mut Context<'_>, pump: &mut Pump<S>, core: &mut impl CoreAccess) {
         if self.changes.poll_changed(cx).is_pending() {
             return;
         }

@@ -98,6 +98,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arena;
+mod bound;
 mod builder;
 mod data_channel;
 mod driver;
@@ -119,6 +121,7 @@ mod waiters;
 
 pub use rtc;
 
+pub use bound::Bound;
 pub use builder::{Builder, DriverOn};
 pub use data_channel::{DataChannel, DataChannelMessage, Sending};
 pub use driver::Driver;
@@ -127,10 +130,10 @@ pub use endpoint::{
     UnknownPeers,
 };
 pub use error::{Error, SendError, TrySendError};
-pub use gather::SocketOptions;
+pub use gather::{InterfaceWatch, SocketOptions};
 pub use interface::{Interface, InterfaceChanges};
 pub use io::DataChannelIo;
 pub use peer_connection::{Candidates, DataChannels, Events, PeerConnection};
 pub use pump::{Core, CoreAccess, Progress, Pump, PumpCounters};
-pub use runtime::{Runtime, Timer};
+pub use runtime::{Network, Runtime, Timer};
 pub use socket::{DatagramSocket, RecvMeta, SendBatch};

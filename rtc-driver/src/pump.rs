@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::BytesMut;
 use rtc::endpoint::{Peer, RTCEndpoint};
 use rtc::peer_connection::{RTCEvent, RTCPeerConnection};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, Transmit, TransportContext, TransportProtocol};
 use tracing::{debug, trace};
 
+use crate::arena::Arenas;
 use crate::{DatagramSocket, RecvMeta, SendBatch};
 
 /// What a pump drives: one connection, or many behind the same sockets.
@@ -539,6 +539,7 @@ struct Scratch {
     meta: [RecvMeta; RECV_BUFFERS],
     outgoing: Outgoing,
     batch: Vec<TaggedBytesMut>,
+    arenas: Arenas,
 }
 
 thread_local! {
@@ -554,10 +555,11 @@ impl Scratch {
             meta: [RecvMeta::default(); RECV_BUFFERS],
             outgoing: Outgoing::default(),
             batch: Vec::new(),
+            arenas: Arenas::default(),
         })
     }
 
-    /// Hands what was received in `count` buffers to the core, copied once into memory of just its size. Gives the
+    /// Hands what was received in `count` buffers to the core, copied once into memory of about its size. Gives the
     /// number of datagrams.
     fn deliver(
         &mut self,
@@ -570,6 +572,7 @@ impl Scratch {
             receive,
             meta,
             batch,
+            arenas,
             ..
         } = self;
         let mut total = 0;
@@ -589,7 +592,7 @@ impl Scratch {
             }
             let (group, later) = filled.split_at(metas);
             filled = later;
-            let mut arena = BytesMut::with_capacity(size);
+            let arena = arenas.with_room(size);
             for (meta, buffer) in group.iter().zip(buffers.by_ref()) {
                 let mut transport = TransportContext {
                     peer_addr: meta.peer,
@@ -604,16 +607,10 @@ impl Scratch {
                 let bytes = buffer.get(..meta.len).unwrap_or_default();
                 for datagram in bytes.chunks(stride(meta)) {
                     arena.extend_from_slice(datagram);
-                    // Splitting makes the memory shared, which costs an allocation.
-                    let message = if count == 1 {
-                        std::mem::take(&mut arena)
-                    } else {
-                        arena.split()
-                    };
                     batch.push(TaggedBytesMut {
                         now,
                         transport,
-                        message,
+                        message: arena.split(),
                     });
                 }
             }

@@ -86,3 +86,44 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         port: u16,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 }
+
+/// Where sockets come from: any [`Runtime`], and reactors that have no tasks.
+pub trait Network {
+    /// Its UDP socket.
+    type Socket: DatagramSocket;
+
+    /// See [`Runtime::bind`].
+    ///
+    /// # Errors
+    /// When the system or the reactor refuses.
+    fn bind_socket(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Self::Socket>;
+
+    /// See [`Runtime::interfaces`].
+    ///
+    /// # Errors
+    /// When the system does not list them.
+    fn list_interfaces(&self) -> io::Result<Vec<Interface>> {
+        Interface::list()
+    }
+
+    /// See [`Runtime::interface_changes`].
+    fn watch_interfaces(&self) -> InterfaceChanges {
+        InterfaceChanges::of_system()
+    }
+}
+
+impl<R: Runtime> Network for R {
+    type Socket = R::Socket;
+
+    fn bind_socket(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<R::Socket> {
+        self.bind(addr, options)
+    }
+
+    fn list_interfaces(&self) -> io::Result<Vec<Interface>> {
+        self.interfaces()
+    }
+
+    fn watch_interfaces(&self) -> InterfaceChanges {
+        self.interface_changes()
+    }
+}

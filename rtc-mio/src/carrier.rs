@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
-use rtc_driver::{Core, Progress, Pump};
+use rtc_driver::{Bound, Core, InterfaceWatch, Progress, Pump};
+use tracing::debug;
 
 use crate::MioSocket;
 
@@ -14,15 +15,20 @@ use crate::MioSocket;
 pub(crate) struct Carrier<C> {
     pub(crate) core: C,
     pub(crate) pump: Pump<MioSocket>,
+    watch: Option<InterfaceWatch<MioSocket>>,
+    /// For the sockets of interfaces that appear later, and where the tokens begin.
+    registry: Option<(Registry, Token)>,
     /// The pump stopped at one of its bounds, or the core was given something since.
     more: bool,
 }
 
 impl<C: Core> Carrier<C> {
-    pub(crate) fn new(core: C, pump: Pump<MioSocket>) -> Self {
+    pub(crate) fn new(bound: Bound<C, MioSocket>) -> Self {
         Self {
-            core,
-            pump,
+            core: bound.core,
+            pump: bound.pump,
+            watch: bound.watch,
+            registry: None,
             more: true,
         }
     }
@@ -44,7 +50,28 @@ impl<C: Core> Carrier<C> {
     pub(crate) fn drive(&mut self, now: Instant) {
         // Readiness comes by events, so that there is nobody to wake.
         let mut cx = Context::from_waker(Waker::noop());
+        if let Some(watch) = &mut self.watch {
+            watch.follow(&mut cx, &mut self.pump, &mut self.core);
+            self.register_new();
+        }
         self.more = self.pump.drive(&mut cx, now, &mut self.core) == Progress::MoreWork;
+    }
+
+    fn register_new(&mut self) {
+        let Some((registry, first)) = &self.registry else {
+            return;
+        };
+        let taken: Vec<_> = self.pump.sockets_mut().map(|it| it.token()).collect();
+        let mut free = tokens(*first)
+            .take(TOKENS)
+            .filter(|token| !taken.contains(&Some(*token)));
+        for socket in self.pump.sockets_mut().filter(|it| it.token().is_none()) {
+            // When every token is taken, any will do.
+            let token = free.next().unwrap_or(*first);
+            if let Err(error) = socket.register(registry, token, Interest::READABLE) {
+                debug!(%error, "the socket of a new interface is not registered");
+            }
+        }
     }
 
     pub(crate) fn drive_again(&mut self) {
@@ -66,6 +93,9 @@ impl<C: Core> Source for Carrier<C> {
         for (token, socket) in tokens(first).zip(self.pump.sockets_mut()) {
             socket.register(registry, token, how)?;
         }
+        if self.watch.is_some() {
+            self.registry = Some((registry.try_clone()?, first));
+        }
         self.more = true;
         Ok(())
     }
@@ -74,11 +104,15 @@ impl<C: Core> Source for Carrier<C> {
         for (token, socket) in tokens(first).zip(self.pump.sockets_mut()) {
             socket.reregister(registry, token, how)?;
         }
+        if let Some((_, from)) = &mut self.registry {
+            *from = first;
+        }
         self.more = true;
         Ok(())
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.registry = None;
         for socket in self.pump.sockets_mut() {
             socket.deregister(registry)?;
         }
@@ -98,11 +132,14 @@ pub(crate) const TOKENS: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, SocketAddr};
+    use std::sync::{Arc, Mutex};
+
     use mio::{Events, Poll};
     use rtc_driver::rtc::peer_connection::RTCEvent;
     use rtc_driver::rtc::shared::{TaggedBytesMut, Transmit, TransportContext};
     use rtc_driver::udp::UdpState;
-    use rtc_driver::{RecvMeta, SocketOptions};
+    use rtc_driver::{Builder, Interface, InterfaceChanges, Network, RecvMeta, SocketOptions};
 
     use super::*;
 
@@ -155,7 +192,13 @@ mod tests {
         };
         let mut poll = Poll::new().unwrap();
         let pump = Pump::new([MioSocket::new(here).unwrap()]).unwrap();
-        let mut carrier = Carrier::new(core, pump);
+        let mut carrier = Carrier {
+            core,
+            pump,
+            watch: None,
+            registry: None,
+            more: true,
+        };
         poll.registry()
             .register(&mut carrier, Token(7), Interest::READABLE)
             .unwrap();
@@ -191,6 +234,78 @@ mod tests {
             received += meta[0].len;
         }
         assert_eq!(received, 3 * 8);
+    }
+
+    /// Interfaces with these addresses, and whether that is news.
+    #[derive(Clone, Default)]
+    struct Addresses(Arc<Mutex<(Vec<IpAddr>, bool)>>);
+
+    impl Addresses {
+        fn are_now(&self, addrs: &[&str]) {
+            let addrs = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+            *self.0.lock().unwrap() = (addrs, true);
+        }
+    }
+
+    impl Network for Addresses {
+        type Socket = MioSocket;
+
+        fn bind_socket(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<MioSocket> {
+            MioSocket::new(options.open(addr)?)
+        }
+
+        fn list_interfaces(&self) -> io::Result<Vec<Interface>> {
+            let addrs = &self.0.lock().unwrap().0;
+            Ok(addrs
+                .iter()
+                .map(|addr| Interface::new("test", *addr))
+                .collect())
+        }
+
+        fn watch_interfaces(&self) -> InterfaceChanges {
+            let addresses = self.clone();
+            InterfaceChanges::new(move |_| {
+                match std::mem::take(&mut addresses.0.lock().unwrap().1) {
+                    true => std::task::Poll::Ready(()),
+                    false => std::task::Poll::Pending,
+                }
+            })
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn sockets_of_new_interfaces_are_registered() {
+        let addresses = Addresses::default();
+        addresses.are_now(&["127.0.0.1"]);
+        let builder = Builder::new(addresses.clone()).with_loopback(true);
+        let mut carrier = Carrier::new(builder.bind_all(Instant::now()).unwrap());
+        let mut poll = Poll::new().unwrap();
+        poll.registry()
+            .register(&mut carrier, Token(32), Interest::READABLE)
+            .unwrap();
+        carrier.drive(Instant::now());
+
+        addresses.are_now(&["127.0.0.1", "127.0.0.2"]);
+        carrier.drive(Instant::now());
+        let addrs: Vec<_> = carrier.pump.local_addrs().map(|(addr, _)| addr).collect();
+        assert_eq!(addrs[1].ip().to_string(), "127.0.0.2");
+        let tokens: Vec<_> = carrier.pump.sockets_mut().map(|it| it.token()).collect();
+        assert_eq!(tokens, [Some(Token(32)), Some(Token(33))]);
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.send_to(b"?", addrs[1]).unwrap();
+        let mut events = Events::with_capacity(4);
+        while carrier.pump.counters().datagrams_received == 0 {
+            poll.poll(&mut events, None).unwrap();
+            for event in &events {
+                assert!(carrier.process(event, Instant::now()));
+            }
+        }
+
+        addresses.are_now(&["127.0.0.2", "127.0.0.3"]);
+        carrier.drive(Instant::now());
+        let tokens: Vec<_> = carrier.pump.sockets_mut().map(|it| it.token()).collect();
+        assert_eq!(tokens, [Some(Token(33)), Some(Token(32))]);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use rtc_driver::rtc::peer_connection::RTCPeerConnection;
 use rtc_driver::rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc_driver::rtc::peer_connection::message::RTCMessage;
 use rtc_driver::rtc::sansio::Protocol;
-use rtc_driver::{Error, Pump, PumpCounters};
+use rtc_driver::{Bound, Builder, Error, PumpCounters};
 
-use crate::MioSocket;
 use crate::carrier::{Carrier, TOKENS};
 use crate::remote::{Calls, Remote};
+use crate::{Mio, MioSocket};
 
 /// A WebRTC connection to one peer, as an event source.
 ///
@@ -42,28 +42,25 @@ impl PeerConnection {
     /// `Token(i * TOKENS)`, and `token.0 / TOKENS` leads from an event to the connection.
     pub const TOKENS: usize = TOKENS;
 
-    /// Joins a core with bound sockets. The core is told their addresses, which have to be concrete.
+    /// Binds the sockets of a [`builder`](crate::builder()) and makes the connection.
+    ///
+    /// # Errors
+    /// [`Error::NoInterfaces`], [`Error::AddressInUse`], [`Error::NoFreePort`] or [`Error::Socket`]
+    /// when sockets cannot be had, [`Error::Core`] when the configuration is refused.
+    pub fn new(builder: Builder<Mio>, now: Instant) -> Result<Self, Error> {
+        builder.bind_all(now).map(Self::from)
+    }
+
+    /// Joins a core with bound sockets. The core is told their addresses.
     ///
     /// # Errors
     /// [`Error::Socket`] when the system refuses a socket, [`Error::Core`] when the core does not take
     /// an address.
     pub fn with_sockets(
-        mut core: RTCPeerConnection,
+        core: RTCPeerConnection,
         sockets: impl IntoIterator<Item = UdpSocket>,
     ) -> Result<Self, Error> {
-        let sockets: Result<Vec<_>, _> = sockets.into_iter().map(MioSocket::new).collect();
-        let pump = sockets.and_then(Pump::new).map_err(|error| Error::Socket {
-            addr: ([0, 0, 0, 0], 0).into(),
-            kind: error.kind(),
-        })?;
-        for (addr, protocol) in pump.local_addrs() {
-            core.add_local_interface(addr, protocol)?;
-        }
-        Ok(Self {
-            carrier: Carrier::new(core, pump),
-            calls: None,
-            read: 0,
-        })
+        Bound::connection(core, MioSocket::all(sockets)?).map(Self::from)
     }
 
     /// Takes an event and does what it allows for. `false`: it is not of this connection.
@@ -131,6 +128,16 @@ impl PeerConnection {
     #[must_use]
     pub fn counters(&self) -> PumpCounters {
         self.carrier.pump.counters()
+    }
+}
+
+impl From<Bound<RTCPeerConnection, MioSocket>> for PeerConnection {
+    fn from(bound: Bound<RTCPeerConnection, MioSocket>) -> Self {
+        Self {
+            carrier: Carrier::new(bound),
+            calls: None,
+            read: 0,
+        }
     }
 }
 

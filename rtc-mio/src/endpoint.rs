@@ -5,10 +5,10 @@ use std::time::Instant;
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
 use rtc_driver::rtc::endpoint::RTCEndpoint;
-use rtc_driver::{Error, Pump, PumpCounters};
+use rtc_driver::{Bound, EndpointBuilder, Error, PumpCounters};
 
-use crate::MioSocket;
 use crate::carrier::{Carrier, TOKENS};
+use crate::{Mio, MioSocket};
 
 /// Many connections behind the same sockets, as one event source.
 ///
@@ -22,12 +22,11 @@ use crate::carrier::{Carrier, TOKENS};
 /// use rtc_mio::rtc::peer_connection::RTCPeerConnection;
 /// use rtc_mio::rtc::peer_connection::configuration::RTCConfiguration;
 /// use rtc_mio::rtc::sansio::Protocol as _;
-/// use rtc_mio::{Endpoint, SocketOptions};
+/// use rtc_mio::Endpoint;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut poll = Poll::new()?;
-/// let socket = SocketOptions::default().open("127.0.0.1:0".parse()?)?;
-/// let mut endpoint = Endpoint::with_sockets([socket])?;
+/// let mut endpoint = Endpoint::new(rtc_mio::endpoint().bind("127.0.0.1:0".parse()?))?;
 /// poll.registry().register(&mut endpoint, Token(0), Interest::READABLE)?;
 ///
 /// // For each peer that signalling brings:
@@ -74,23 +73,21 @@ impl Endpoint {
     /// How many consecutive tokens an endpoint takes.
     pub const TOKENS: usize = TOKENS;
 
-    /// Joins bound sockets, whose addresses have to be concrete.
+    /// Binds the sockets of a [`builder`](crate::endpoint()).
+    ///
+    /// # Errors
+    /// [`Error::NoInterfaces`], [`Error::AddressInUse`], [`Error::NoFreePort`] or [`Error::Socket`]
+    /// when sockets cannot be had.
+    pub fn new(builder: EndpointBuilder<Mio>) -> Result<Self, Error> {
+        builder.bind_all().map(Self::from)
+    }
+
+    /// Joins bound sockets.
     ///
     /// # Errors
     /// [`Error::Socket`] when the system refuses a socket.
     pub fn with_sockets(sockets: impl IntoIterator<Item = UdpSocket>) -> Result<Self, Error> {
-        let sockets: Result<Vec<_>, _> = sockets.into_iter().map(MioSocket::new).collect();
-        let pump = sockets.and_then(Pump::new).map_err(|error| Error::Socket {
-            addr: ([0, 0, 0, 0], 0).into(),
-            kind: error.kind(),
-        })?;
-        let mut core = RTCEndpoint::new();
-        for (addr, protocol) in pump.local_addrs() {
-            core.add_local_interface(addr, protocol);
-        }
-        Ok(Self {
-            carrier: Carrier::new(core, pump),
-        })
+        Bound::endpoint(MioSocket::all(sockets)?).map(Self::from)
     }
 
     /// Notes what the event says and drives the endpoint. `false`: the event is not of these sockets.
@@ -117,6 +114,14 @@ impl Endpoint {
     #[must_use]
     pub fn counters(&self) -> PumpCounters {
         self.carrier.pump.counters()
+    }
+}
+
+impl From<Bound<RTCEndpoint, MioSocket>> for Endpoint {
+    fn from(bound: Bound<RTCEndpoint, MioSocket>) -> Self {
+        Self {
+            carrier: Carrier::new(bound),
+        }
     }
 }
 

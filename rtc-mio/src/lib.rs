@@ -7,21 +7,18 @@
 //! use std::time::Instant;
 //!
 //! use mio::{Events, Interest, Poll, Token};
-//! use rtc_mio::rtc::peer_connection::RTCPeerConnection;
-//! use rtc_mio::rtc::peer_connection::configuration::RTCConfigurationBuilder;
 //! use rtc_mio::rtc::peer_connection::event::RTCDataChannelEvent;
 //! use rtc_mio::rtc::peer_connection::event::RTCPeerConnectionEvent::OnDataChannel;
 //! use rtc_mio::rtc::peer_connection::message::RTCMessage;
 //! use rtc_mio::rtc::sansio::Protocol as _;
-//! use rtc_mio::{PeerConnection, SocketOptions};
+//! use rtc_mio::PeerConnection;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut poll = Poll::new()?;
 //! let mut peers = Vec::new();
 //! for i in 0..2 {
-//!     let socket = SocketOptions::default().open("127.0.0.1:0".parse()?)?;
-//!     let core = RTCPeerConnection::new(RTCConfigurationBuilder::new().build())?;
-//!     let mut peer = PeerConnection::with_sockets(core, [socket])?;
+//!     let builder = rtc_mio::builder().bind("127.0.0.1:0".parse()?);
+//!     let mut peer = PeerConnection::new(builder, Instant::now())?;
 //!     let token = Token(i * PeerConnection::TOKENS);
 //!     poll.registry().register(&mut peer, token, Interest::READABLE)?;
 //!     peers.push(peer);
@@ -86,16 +83,14 @@
 //!
 //! use mio::{Events, Poll, Token, Waker};
 //! use rtc_mio::PeerConnection;
-//! use rtc_mio::rtc::peer_connection::RTCPeerConnection;
-//! use rtc_mio::rtc::peer_connection::configuration::RTCConfigurationBuilder;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! const WAKER: Token = Token(usize::MAX);
 //!
 //! let mut poll = Poll::new()?;
 //! let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-//! let core = RTCPeerConnection::new(RTCConfigurationBuilder::new().build())?;
-//! let mut connection = PeerConnection::with_sockets(core, [])?;
+//! let builder = rtc_mio::builder().bind("127.0.0.1:0".parse()?);
+//! let mut connection = PeerConnection::new(builder, Instant::now())?;
 //! # connection.drive(Instant::now());
 //!
 //! let remote = connection.remote(waker);
@@ -123,10 +118,42 @@ mod endpoint;
 mod remote;
 mod socket;
 
+use std::io;
+use std::net::SocketAddr;
+
+use rtc_driver::Network;
+
 pub use rtc_driver::rtc;
-pub use rtc_driver::{Error, Interface, PumpCounters, SocketOptions};
+pub use rtc_driver::{
+    Bound, Builder, EndpointBuilder, Error, Interface, PumpCounters, SocketOptions,
+};
 
 pub use connection::PeerConnection;
 pub use endpoint::Endpoint;
 pub use remote::Remote;
 pub use socket::MioSocket;
+
+/// Begins a peer connection: for [`PeerConnection::new`].
+///
+/// Interfaces that come and go are followed unless the builder says otherwise; the connection looks
+/// for them whenever it is driven.
+pub fn builder() -> Builder<Mio> {
+    Builder::new(Mio)
+}
+
+/// Begins an endpoint: for [`Endpoint::new`].
+pub fn endpoint() -> EndpointBuilder<Mio> {
+    EndpointBuilder::new(Mio)
+}
+
+/// Where the sockets of builders come from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mio;
+
+impl Network for Mio {
+    type Socket = MioSocket;
+
+    fn bind_socket(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<MioSocket> {
+        MioSocket::new(options.open(addr)?)
+    }
+}

@@ -6,7 +6,7 @@ use mio::event::{Event, Source};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use rtc_driver::udp::EdgeSocket;
-use rtc_driver::{DatagramSocket, RecvMeta, SendBatch};
+use rtc_driver::{DatagramSocket, Error, RecvMeta, SendBatch};
 
 /// A UDP socket on a reactor of mio.
 ///
@@ -28,6 +28,19 @@ impl MioSocket {
             socket: EdgeSocket::new(UdpSocket::from_std(socket))?,
             token: None,
         })
+    }
+
+    pub(crate) fn all(
+        sockets: impl IntoIterator<Item = std::net::UdpSocket>,
+    ) -> Result<Vec<Self>, Error> {
+        let wrap = |socket: std::net::UdpSocket| {
+            let addr = socket.local_addr();
+            Self::new(socket).map_err(|error| Error::Socket {
+                addr: addr.unwrap_or_else(|_| ([0, 0, 0, 0], 0).into()),
+                kind: error.kind(),
+            })
+        };
+        sockets.into_iter().map(wrap).collect()
     }
 
     /// What the socket is registered as.

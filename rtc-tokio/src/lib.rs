@@ -40,7 +40,8 @@ use tokio::runtime::Handle;
 pub use rtc_driver::rtc;
 pub use rtc_driver::{
     Builder, Candidates, DataChannel, DataChannelIo, DataChannelMessage, DataChannels, Driver,
-    Error, Events, Interface, PeerConnection, Runtime, SendError, Sending, TrySendError,
+    Endpoint, EndpointBuilder, EndpointCounters, EndpointDriver, EndpointGroup, Error, Events,
+    Interface, PeerConnection, Runtime, SendError, Sending, TrySendError, UnknownPeers,
 };
 
 pub use io::{DataChannelExt, TokioIo};
@@ -50,6 +51,42 @@ pub use timer::TokioTimer;
 /// Begins a peer connection on the current runtime.
 pub fn builder() -> Builder<TokioRuntime> {
     Builder::new(TokioRuntime::current())
+}
+
+/// Begins an endpoint on the current runtime: many connections behind the same sockets, for servers.
+///
+/// ```
+/// use rtc_tokio::rtc::peer_connection::configuration::RTCConfiguration;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = rtc_tokio::endpoint().bind("127.0.0.1:0".parse()?).build()?;
+/// let client = rtc_tokio::builder().bind("127.0.0.1:0".parse()?).build()?;
+/// let chat = client.create_data_channel("chat", None)?;
+/// client.set_local_description(None)?;
+///
+/// // For each offer that signalling brings:
+/// let peer = endpoint.peer_connection(RTCConfiguration::default())?;
+/// peer.set_remote_description(client.gathering_complete().await?)?;
+/// peer.set_local_description(None)?;
+/// client.set_remote_description(peer.gathering_complete().await?)?;
+/// tokio::spawn(async move {
+///     let Some(channel) = peer.data_channels().next().await else { return };
+///     while let Some(Ok(message)) = channel.recv().await {
+///         if channel.send(message).await.is_err() {
+///             break;
+///         }
+///     }
+/// });
+///
+/// chat.send("hello").await?;
+/// assert_eq!(chat.recv().await.ok_or("closed")??.as_str(), Some("hello"));
+/// endpoint.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn endpoint() -> EndpointBuilder<TokioRuntime> {
+    EndpointBuilder::new(TokioRuntime::current())
 }
 
 /// Gives [`PeerConnection`] its `builder`, which knows this runtime.

@@ -7,8 +7,12 @@
     reason = "a test fails by panicking and prints what it measured"
 )]
 
+mod driver;
+mod endpoint;
+
 use std::alloc::System;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -21,9 +25,30 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// One test, so that no other thread allocates meanwhile.
+/// No other thread may allocate meanwhile.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_place_at_an_endpoint_costs_little() {
+    let _alone = ALONE.lock().unwrap();
+    endpoint::measure();
+}
+
+#[test]
+fn the_pump_allocates_nothing() {
+    let _alone = ALONE.lock().unwrap();
+    driver::measure_pump();
+}
+
+#[test]
+fn a_driver_adds_nothing_to_what_its_core_allocates() {
+    let _alone = ALONE.lock().unwrap();
+    driver::measure_driver();
+}
+
 #[test]
 fn a_message_costs_few_allocations() {
+    let _alone = ALONE.lock().unwrap();
     let mut pair = Pair::connected();
     for (size, count, bound) in [(16 * 1024, 2_000, 20.0), (64, 100_000, 2.0)] {
         // Queues and windows grow to what they need before it is counted.
@@ -174,6 +199,11 @@ impl Pair {
             }
         }
     }
+}
+
+fn bytes_in_use() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
 }
 
 fn allocations() -> usize {

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rtc::crypto::{HmacAlgorithm, default_provider};
-use rtc::endpoint::Peer;
+use rtc::endpoint::{Peer, RTCEndpoint};
 use rtc::peer_connection::RTCEvent;
 use rtc::peer_connection::configuration::SettingEngine;
-use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
 use rtc::sansio::Protocol;
 use rtc::shared::TransportProtocol;
 use rtc::stun::{Class, MessageBuilder, Method, TransactionId};
@@ -200,14 +200,7 @@ fn unknown_peers_that_nobody_asks_about_are_bounded() {
 #[test]
 fn a_hundred_thousand_unauthenticated_sources_leave_no_trace() {
     let mut world = World::connected(7, 5);
-    let ufrag = world.clients[0]
-        .connection
-        .remote_description()
-        .unwrap()
-        .sdp
-        .lines()
-        .find_map(|line| line.strip_prefix("a=ice-ufrag:").map(str::to_owned))
-        .unwrap();
+    let (ufrag, ..) = credentials_of(&world, 0);
     let before = (world.endpoint.bound_paths(), world.endpoint.known_ufrags());
     let counters = world.endpoint.counters();
     let mut rng = rng_of(7);
@@ -286,20 +279,111 @@ fn a_path_that_a_nat_gave_to_another_peer_goes_to_that_one() {
 }
 
 #[test]
+fn a_path_comes_back_to_who_had_it_before_if_he_is_still_there() {
+    let mut world = World::connected(16, 1);
+    world.clients[0].gone = true;
+    let public = world.clients[0].public;
+    let newcomer = world.client_at("192.168.7.7:1".parse().unwrap(), public);
+    let id = world.join(newcomer);
+    world.connect();
+    world.endpoint.remove(id).unwrap();
+    assert_eq!(world.endpoint.bound_paths(), 0);
+    world.clients[newcomer].gone = true;
+    world.clients[0].gone = false;
+    world.echo("as before", LONG);
+    assert_eq!(world.endpoint.bound_paths(), 1);
+}
+
+#[test]
+fn data_right_behind_the_check_that_opens_its_path_is_delivered() {
+    let mut world = World::connected(17, 1);
+    world.echo("warm up", LONG);
+    let id = world.clients[0].id.unwrap();
+    let (ufrag, pwd, own) = credentials_of(&world, 0);
+    let client = &mut world.clients[0];
+    let mut channel = client.connection.data_channel(client.channel).unwrap();
+    channel.send_text("right behind").unwrap();
+    let mut data = Vec::new();
+    let transmit = client.connection.poll_transmit(world.now, 1, &mut data);
+    assert!(transmit.is_some() && data[0] >= 20, "it is DTLS");
+    let from = "10.9.9.9:9".parse().unwrap();
+    let check = check(&format!("{ufrag}:{own}"), 1, pwd.as_bytes());
+    let before = world.endpoint.counters();
+    let mut batch = vec![
+        tagged(&world, from, data.clone()),
+        tagged(&world, from, check),
+        tagged(&world, from, data),
+    ];
+    world.endpoint.handle_read_batch(&mut batch);
+    let after = world.endpoint.counters();
+    assert_eq!(after.dropped_unbound_path - before.dropped_unbound_path, 1);
+    assert_eq!(after.delivered - before.delivered, 2);
+    let peer = &mut world.endpoint.get_mut(id).unwrap().connection;
+    let message = peer.poll_read();
+    assert!(
+        format!("{message:?}").contains("right behind"),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn connections_between_the_same_two_addresses_have_ice_of_their_own() {
+    let mut world = World::new(18);
+    let addrs: [SocketAddr; 2] = ["192.0.2.1:3478", "192.0.2.2:3478"].map(|it| it.parse().unwrap());
+    let mut sides = addrs.map(|addr| {
+        let mut endpoint = RTCEndpoint::new();
+        endpoint.add_local_interface(addr, TransportProtocol::UDP);
+        endpoint
+    });
+    for _ in 0..3 {
+        let ids = [0, 1].map(|side: usize| {
+            let connection = world.connection(SettingEngine::default());
+            sides[side].insert(connection)
+        });
+        let [a, b] = &mut sides;
+        let a = &mut a.get_mut(ids[0]).unwrap().connection;
+        let b = &mut b.get_mut(ids[1]).unwrap().connection;
+        a.create_data_channel("test", None).unwrap();
+        a.set_local_description_implicit().unwrap();
+        b.set_remote_description(a.local_description().unwrap())
+            .unwrap();
+        b.set_local_description_implicit().unwrap();
+        a.set_remote_description(b.local_description().unwrap())
+            .unwrap();
+    }
+    let mut now = world.now;
+    for _ in 0..300 {
+        now += Duration::from_millis(10);
+        let mut buffer = Vec::new();
+        for (from, to) in [(0, 1), (1, 0)] {
+            sides[from].handle_timeout(now);
+            let mut batch = Vec::new();
+            while let Some(transmit) = sides[from].poll_transmit(now, 1, &mut buffer) {
+                assert_eq!(transmit.transport.peer_addr, addrs[to]);
+                let mut message = tagged(&world, addrs[from], std::mem::take(&mut buffer));
+                message.now = now;
+                message.transport.local_addr = addrs[to];
+                batch.push(message);
+            }
+            sides[to].handle_read_batch(&mut batch);
+        }
+    }
+    for side in &sides {
+        for id in side.peer_ids() {
+            let peer = &side.get(id).unwrap().connection;
+            let state = peer.ice_connection_state();
+            assert_eq!(state, RTCIceConnectionState::Completed, "{id:?}");
+        }
+        assert_eq!(side.counters().dropped_unmatched_response, 0);
+    }
+}
+
+#[test]
 fn a_forged_check_of_a_peer_does_not_take_the_path_of_another() {
     let mut world = World::connected(9, 2);
     let victim = world.clients[0].public;
     // The second client knows its own password, and sends checks in the name of the first.
-    let (ufrag, pwd, own) = {
-        let connection = &world.clients[1].connection;
-        let sdp = connection.remote_description().unwrap().sdp;
-        let find = |sdp: &str, name: &str| {
-            let line = sdp.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap().to_owned()
-        };
-        let own = find(&connection.local_description().unwrap().sdp, "a=ice-ufrag:");
-        (find(&sdp, "a=ice-ufrag:"), find(&sdp, "a=ice-pwd:"), own)
-    };
+    let (ufrag, pwd, own) = credentials_of(&world, 1);
     for index in 0..20 {
         let check = check(&format!("{ufrag}:{own}"), index, pwd.as_bytes());
         world.inject(victim, check);
@@ -379,7 +463,7 @@ fn a_closed_peer_is_unbound_and_says_farewell() {
         .get_mut(id)
         .unwrap()
         .with(|peer| peer.close().unwrap());
-    assert_eq!(world.endpoint.poll_timeout().is_some(), true);
+    assert!(world.endpoint.poll_timeout().is_some());
     assert_eq!(world.endpoint.bound_paths(), 2);
     assert!(world.run(LONG, |world| {
         let state = world.clients[1].connection.connection_state();
@@ -405,12 +489,18 @@ fn a_busy_peer_does_not_keep_the_others_from_sending() {
     world.echo("warm up", LONG);
     let busy = world.clients[0].id.unwrap();
     let text = "x".repeat(16_000);
-    world.endpoint.get_mut(busy).unwrap().with(|connection| {
-        for _ in 0..200 {
-            let mut channel = connection.data_channel(0).unwrap();
-            channel.send_text(text.clone()).unwrap();
-        }
-    });
+    let flood = |world: &mut World| {
+        world.endpoint.get_mut(busy).unwrap().with(|connection| {
+            for _ in 0..200 {
+                let mut channel = connection.data_channel(0).unwrap();
+                channel.send_text(text.clone()).unwrap();
+            }
+        });
+    };
+    // A first flood, so that the window is wide.
+    flood(&mut world);
+    assert!(world.run(LONG, |world| world.clients[0].received.len() > 200));
+    flood(&mut world);
     for client in &world.clients[1..] {
         world
             .endpoint
@@ -487,6 +577,22 @@ fn a_lost_socket_is_told_to_every_peer() {
     };
     world.endpoint.handle_event(found);
     world.echo("back again", LONG);
+}
+
+/// What a client knows: the fragment and the password of its peer, and its own fragment.
+fn credentials_of(world: &World, client: usize) -> (String, String, String) {
+    let connection = &world.clients[client].connection;
+    let remote = connection.remote_description().unwrap().sdp;
+    let local = connection.local_description().unwrap().sdp;
+    let find = |sdp: &str, name| {
+        let line = sdp.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().to_owned()
+    };
+    (
+        find(&remote, "a=ice-ufrag:"),
+        find(&remote, "a=ice-pwd:"),
+        find(&local, "a=ice-ufrag:"),
+    )
 }
 
 /// A different address for each index.

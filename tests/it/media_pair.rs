@@ -9,8 +9,8 @@ use rtc::peer_connection::event::{RTCPeerConnectionEvent, RTCTrackEvent, RTCTrac
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
 use rtc::peer_connection::state::RTCSignalingState;
 use rtc::rtp_transceiver::{
-    NegotiatedMedia, RTCRtpEncodingParameters, RTCRtpTransceiverDirection, RTCRtpTransceiverId,
-    RTCRtpTransceiverInit, RtpCodecKind,
+    NegotiatedMedia, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpEncodingParameters,
+    RTCRtpTransceiverDirection, RTCRtpTransceiverId, RTCRtpTransceiverInit, RtpCodecKind,
 };
 use rtc::sansio::Protocol;
 use rtc::sdp::{MediaDescription, SessionDescription};
@@ -50,6 +50,19 @@ pub(crate) fn layers(rids: &[&str]) -> Vec<RTCRtpEncodingParameters> {
     rids.iter()
         .map(|rid| RTCRtpEncodingParameters::with_rid(*rid))
         .collect()
+}
+
+/// A video codec.
+pub(crate) fn codec(mime_type: &str, fmtp: &str) -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: mime_type.to_owned(),
+            clock_rate: 90000,
+            sdp_fmtp_line: fmtp.to_owned(),
+            ..RTCRtpCodec::default()
+        },
+        payload_type: 0,
+    }
 }
 
 pub(crate) struct Pair {

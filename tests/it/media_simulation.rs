@@ -19,6 +19,7 @@ use rtc::sdp::{Direction, ExtMap, RtpMap, SessionDescription};
 use rtc::shared::Rng;
 
 use crate::media_pair::*;
+use crate::operations::next_state;
 use crate::seeds::{for_each_seed, rng_of};
 
 /// Steps of one run.
@@ -901,31 +902,5 @@ fn check_numbers(sdp: &SessionDescription) {
                 .or_insert_with(|| extension.uri.clone());
             assert_eq!(*known, extension.uri);
         }
-    }
-}
-
-/// The table of webrtc-pc section 4.4.1.5 with its rollbacks; `None`: not allowed.
-fn next_state(
-    state: RTCSignalingState,
-    is_local: bool,
-    sdp_type: RTCSdpType,
-) -> Option<RTCSignalingState> {
-    use RTCSdpType as T;
-    use RTCSignalingState as S;
-    match (state, is_local, sdp_type) {
-        (S::Stable | S::HaveLocalOffer, true, T::Offer) => Some(S::HaveLocalOffer),
-        (S::Stable | S::HaveRemoteOffer | S::HaveLocalOffer, false, T::Offer) => {
-            Some(S::HaveRemoteOffer)
-        }
-        (S::HaveRemoteOffer | S::HaveLocalPranswer, true, T::Answer) => Some(S::Stable),
-        (S::HaveRemoteOffer | S::HaveLocalPranswer, true, T::Pranswer) => {
-            Some(S::HaveLocalPranswer)
-        }
-        (S::HaveLocalOffer | S::HaveRemotePranswer, false, T::Answer) => Some(S::Stable),
-        (S::HaveLocalOffer | S::HaveRemotePranswer, false, T::Pranswer) => {
-            Some(S::HaveRemotePranswer)
-        }
-        (S::HaveLocalOffer | S::HaveRemoteOffer, _, T::Rollback) => Some(S::Stable),
-        _ => None,
     }
 }

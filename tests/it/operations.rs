@@ -94,7 +94,7 @@ impl Snapshot {
 }
 
 /// The table of webrtc-pc section 4.4.1.5 with its rollbacks; `None`: not allowed.
-fn next_state(
+pub(crate) fn next_state(
     state: RTCSignalingState,
     is_local: bool,
     sdp_type: RTCSdpType,

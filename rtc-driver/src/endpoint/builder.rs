@@ -1,10 +1,11 @@
+use rtc::endpoint::RTCEndpoint;
 use tracing::{debug, warn};
 
 use super::group::{Directory, Link};
 use super::{Endpoint, EndpointDriver, EndpointGroup};
 use crate::builder::{Sockets, socket_methods};
 use crate::gather::Plan;
-use crate::{Error, Runtime};
+use crate::{Bound, Error, Network, Runtime};
 
 /// Makes an [`Endpoint`] with its sockets on a runtime.
 ///
@@ -19,7 +20,7 @@ pub struct EndpointBuilder<R> {
 /// The driver of an endpoint on the runtime `R`.
 pub type EndpointDriverOn<R> = EndpointDriver<<R as Runtime>::Socket, <R as Runtime>::Timer>;
 
-impl<R: Runtime> EndpointBuilder<R> {
+impl<R> EndpointBuilder<R> {
     /// The defaults of everything.
     pub fn new(runtime: R) -> Self {
         Self {
@@ -37,7 +38,22 @@ impl<R: Runtime> EndpointBuilder<R> {
         self.sockets.plan.socket.reuse_port = reuse;
         self
     }
+}
 
+impl<N: Network + Send + 'static> EndpointBuilder<N> {
+    /// Binds the sockets and makes the endpoint, without a driver.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn bind_all(self) -> Result<Bound<RTCEndpoint, N::Socket>, Error> {
+        let plan = self.sockets.plan;
+        let mut bound = Bound::endpoint(plan.bind(&self.runtime)?)?;
+        bound.watch = plan.watch(self.runtime);
+        Ok(bound)
+    }
+}
+
+impl<R: Runtime> EndpointBuilder<R> {
     /// Binds the sockets, makes the endpoint and spawns its driver.
     ///
     /// # Errors

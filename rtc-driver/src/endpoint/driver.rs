@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,10 +15,9 @@ use rtc::shared::{TaggedBytesMut, Transmit};
 use super::group::Link;
 use super::shared::{EndpointShared, Incoming, Interfaces, Member, MemberWaker};
 use super::{Endpoint, EndpointCounters};
-use crate::gather::{Watch, expand};
 use crate::pump::{Core, Progress, Pump};
 use crate::shared::{Phase, Turn};
-use crate::{DatagramSocket, Error, Timer};
+use crate::{Bound, DatagramSocket, Error, InterfaceWatch, Timer};
 
 /// Carries datagrams and time to every connection of an endpoint; to be spawned on the runtime of its
 /// sockets.
@@ -32,7 +30,7 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     core: Carrier,
     pump: Pump<S>,
     timer: T,
-    watch: Option<Watch<S>>,
+    watch: Option<InterfaceWatch<S>>,
     /// When connections that are closing are to be cut short.
     closing: BTreeSet<(Instant, RTCPeerId)>,
     /// Connections to be looked at in this turn.
@@ -40,6 +38,7 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     close_told: bool,
     /// Kept for their memory.
     woken: Vec<RTCPeerId>,
+    inbox: Vec<TaggedBytesMut>,
     wakes: Vec<Waker>,
 }
 
@@ -103,16 +102,8 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
         timer: T,
         clock: impl Timer,
     ) -> Result<(Endpoint, Self), Error> {
-        let pump = Pump::new(sockets).map_err(|error: io::Error| Error::Socket {
-            addr: ([0, 0, 0, 0], 0).into(),
-            kind: error.kind(),
-        })?;
-        let mut endpoint = RTCEndpoint::new();
-        for (addr, protocol) in pump.local_addrs() {
-            for addr in expand(addr)? {
-                endpoint.add_local_interface(addr, protocol);
-            }
-        }
+        let bound = Bound::endpoint(sockets)?;
+        let endpoint = bound.core;
         let interfaces = Interfaces::from(endpoint.local_interfaces());
         let shared = EndpointShared::new(interfaces, Box::new(clock));
         Ok((
@@ -124,20 +115,21 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                     link: None,
                     moved: false,
                 },
-                pump,
+                pump: bound.pump,
                 timer,
-                watch: None,
+                watch: bound.watch,
                 closing: BTreeSet::new(),
                 attended: Vec::new(),
                 close_told: false,
                 woken: Vec::new(),
+                inbox: Vec::new(),
                 wakes: Vec::new(),
             },
         ))
     }
 
     /// Follows interfaces that come and go.
-    pub(super) fn watch(&mut self, watch: Option<Watch<S>>) {
+    pub(super) fn watch(&mut self, watch: Option<InterfaceWatch<S>>) {
         self.watch = watch;
     }
 
@@ -159,7 +151,8 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
     /// Takes what was left for the driver since its last turn. Err when it has ended.
     fn take_news(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Result<(), Error>> {
         let mut woken = std::mem::take(&mut self.woken);
-        let (incoming, mut inbox, released, close) = {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let (incoming, released, close) = {
             let mut state = self.shared.lock();
             if let Phase::Ended(result) = &state.phase {
                 return Err(result.clone());
@@ -167,9 +160,9 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
             // Before anything is looked at: whoever leaves something from now on wakes us again.
             state.set_driver(cx.waker());
             std::mem::swap(&mut state.woken, &mut woken);
+            std::mem::swap(&mut state.inbox, &mut inbox);
             (
                 std::mem::take(&mut state.incoming),
-                std::mem::take(&mut state.inbox),
                 std::mem::take(&mut state.released),
                 state.phase == Phase::Closing,
             )
@@ -210,6 +203,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 self.core.endpoint.reject(stray);
             }
         }
+        self.inbox = inbox;
         self.core.exchange();
         Ok(())
     }

@@ -296,3 +296,32 @@ impl Link {
 
 /// Datagrams of other members that may wait: a few receive calls' worth.
 const INBOX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use rtc::shared::TransportContext;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_that_may_be_forged_takes_a_path_from_nobody_who_has_proven_his() {
+        let mut tables = Tables::default();
+        let path = TransportContext::default().five_tuple();
+        let mut claim = |member, proven| match tables.claim(path, PathClaim { member, proven }) {
+            Claimed::Granted => "granted".to_owned(),
+            Claimed::Denied => "denied".to_owned(),
+            Claimed::From(other) => format!("from {other}"),
+        };
+        assert_eq!(claim(0, false), "granted");
+        assert_eq!(claim(1, false), "from 0");
+        assert_eq!(claim(1, true), "granted");
+        assert_eq!(claim(2, false), "denied");
+        assert_eq!(claim(2, true), "from 1");
+        assert_eq!(claim(2, false), "granted");
+        assert_eq!(claim(0, false), "from 2");
+        tables.remove(&RTCRoute::Path(path), 2);
+        assert_eq!(tables.paths.len(), 1, "it is not theirs any more");
+        tables.remove(&RTCRoute::Path(path), 0);
+        assert!(tables.paths.is_empty());
+    }
+}

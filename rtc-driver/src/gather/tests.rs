@@ -7,6 +7,7 @@ use std::time::Instant;
 use rtc::shared::{TaggedBytesMut, Transmit};
 
 use super::*;
+use crate::Runtime;
 use crate::{Core, RecvMeta, SendBatch, Timer};
 
 /// A runtime whose sockets carry nothing, with interfaces of its own or those of the machine.

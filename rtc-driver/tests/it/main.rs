@@ -12,6 +12,7 @@
 
 mod adversity;
 mod channels;
+mod endpoint;
 mod handles;
 mod lifetime;
 mod scene;

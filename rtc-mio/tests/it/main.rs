@@ -18,6 +18,8 @@ use rtc_driver::rtc::data_channel::RTCDataChannelMessage;
 use rtc_driver::rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc_driver::rtc::sansio::Protocol as _;
 
+use rtc_mio::{Error, PeerConnection};
+
 use world::{World, bytes, connection};
 
 #[test]
@@ -92,4 +94,12 @@ fn time_is_what_the_caller_says() {
     }
     assert!(alice.counters().datagrams_sent >= 5);
     assert!(now - start >= std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = world::socket();
+    let addr = taken.local_addr().unwrap();
+    let error = PeerConnection::new(rtc_mio::builder().bind(addr), Instant::now()).unwrap_err();
+    assert_eq!(error, Error::AddressInUse(addr));
 }

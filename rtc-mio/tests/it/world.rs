@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use rtc_driver::rtc::data_channel::{RTCDataChannel, RTCDataChannelId, RTCDataChannelMessage};
-use rtc_driver::rtc::peer_connection::RTCPeerConnection;
-use rtc_driver::rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc_driver::rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc_driver::rtc::peer_connection::message::RTCMessage;
 use rtc_mio::{PeerConnection, SocketOptions};
@@ -27,8 +25,9 @@ pub(crate) fn socket() -> UdpSocket {
 }
 
 pub(crate) fn connection() -> PeerConnection {
-    let core = RTCPeerConnection::new(RTCConfigurationBuilder::new().build()).unwrap();
-    PeerConnection::with_sockets(core, [socket(), socket()]).unwrap()
+    let addr = "127.0.0.1:0".parse().unwrap();
+    let builder = rtc_mio::builder().bind(addr).bind(addr);
+    PeerConnection::new(builder, Instant::now()).unwrap()
 }
 
 pub(crate) fn signal(alice: &mut PeerConnection, bob: &mut PeerConnection) {

@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+mod endpoint;
+
 use std::time::Duration;
 
 use futures_util::StreamExt;

@@ -66,6 +66,11 @@ pub(crate) fn payload_type(text: &str) -> Result<u8, ErrorKind> {
     }
 }
 
+/// Whether a text is a `token` of RFC 8866 section 9, as names and tags have to be.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_char)
+}
+
 /// A `token` of RFC 8866 section 9.
 pub(crate) fn token<'a>(text: &'a str, what: &'static str) -> Result<&'a str, ErrorKind> {
     if text.is_empty() {

@@ -63,6 +63,7 @@ mod validate;
 
 pub use attribute::{Attribute, AttributeValue};
 pub use error::{ErrorKind, ParseError};
+pub use fields::is_token;
 pub use fragment::SdpFragment;
 pub use media::MediaDescription;
 pub use parse::{MAX_LENGTH, MAX_LINE_LENGTH, MAX_MEDIA};

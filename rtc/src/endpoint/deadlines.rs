@@ -124,6 +124,10 @@ impl Deadlines {
 const NOWHERE: u32 = u32::MAX;
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do, only differences count"
+)]
 mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;

@@ -67,7 +67,9 @@
 //! any of them.
 //!
 //! Where a NAT gives the port of one peer to another, the later one takes the path over, as soon as it
-//! has answered a check there: a check alone may come in the name of somebody else's address.
+//! has answered a check there: a check alone may come in the name of somebody else's address. For the
+//! same reason there is one connection between two addresses: where both sides share a socket, ICE of
+//! several connections succeeds, but the data is for the latest of them.
 //!
 //! # Peers that announce themselves
 //!
@@ -669,7 +671,11 @@ impl<P: Peer> RTCEndpoint<P> {
     }
 
     fn look_at_touched(&mut self) {
-        while let Some(peer) = self.touched.pop() {
+        if self.touched.is_empty() {
+            return;
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        for peer in touched.drain(..) {
             let Some(slot) = self.slots.at_mut(peer) else {
                 continue;
             };
@@ -679,6 +685,7 @@ impl<P: Peer> RTCEndpoint<P> {
                 self.mark_ready(peer);
             }
         }
+        self.touched = touched;
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) struct Slots<T> {
 #[derive(Debug)]
 struct Entry<T> {
     generation: u32,
-    value: Option<T>,
+    /// Boxed, so that the table stays small however large a connection is.
+    value: Option<Box<T>>,
 }
 
 impl<T> Slots<T> {
@@ -52,7 +53,7 @@ impl<T> Slots<T> {
         };
         let mut generation = 0;
         if let Some(entry) = self.entries.get_mut(index as usize) {
-            entry.value = Some(value);
+            entry.value = Some(Box::new(value));
             generation = entry.generation;
         }
         RTCPeerId { index, generation }
@@ -66,7 +67,7 @@ impl<T> Slots<T> {
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.index);
-        Some(value)
+        Some(*value)
     }
 
     pub(super) fn get(&self, id: RTCPeerId) -> Option<&T> {
@@ -74,7 +75,7 @@ impl<T> Slots<T> {
             .get(id.index as usize)
             .filter(|entry| entry.generation == id.generation)?
             .value
-            .as_ref()
+            .as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: RTCPeerId) -> Option<&mut T> {
@@ -82,12 +83,12 @@ impl<T> Slots<T> {
             .get_mut(id.index as usize)
             .filter(|entry| entry.generation == id.generation)?
             .value
-            .as_mut()
+            .as_deref_mut()
     }
 
     /// The value at a place, whatever its generation.
     pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.entries.get_mut(index as usize)?.value.as_mut()
+        self.entries.get_mut(index as usize)?.value.as_deref_mut()
     }
 
     /// The id of the value at a place.

@@ -14,8 +14,8 @@ use crate::Error;
 use crate::media_stream::{MediaStreamTrackId, RtpStreamId};
 use crate::rtp_transceiver::codec::Purpose;
 use crate::rtp_transceiver::{
-    NegotiatedCodec, NegotiatedEncoding, NegotiatedMedia, NegotiatedSend, PayloadType, RTCRtpCodecParameters,
-    RTCRtpSenderId, SSRC,
+    NegotiatedCodec, NegotiatedEncoding, NegotiatedMedia, NegotiatedSend, PayloadType,
+    RTCRtpCodecParameters, RTCRtpSenderId, SSRC,
 };
 
 /// The senders of a connection and the packets that wait to be sent.
@@ -336,9 +336,7 @@ impl Formats {
             .iter()
             .filter(|own| !has(own.payload_type))
             .filter_map(|own| {
-                let same = |it: &&NegotiatedCodec| {
-                    it.parameters.rtp_codec.matches(&own.rtp_codec)
-                };
+                let same = |it: &&NegotiatedCodec| it.parameters.rtp_codec.matches(&own.rtp_codec);
                 let negotiated = codecs.iter().find(same)?;
                 Some((own.payload_type, negotiated.parameters.payload_type))
             })
@@ -434,8 +432,7 @@ impl Encoding {
     pub(super) fn stream_info(&self, formats: &Formats) -> Option<StreamInfo> {
         let codecs = &formats.negotiated.codecs;
         let number = self.payload_type.unwrap_or(formats.default_payload_type);
-        let is_it =
-            |it: &&NegotiatedCodec| it.parameters.payload_type == number;
+        let is_it = |it: &&NegotiatedCodec| it.parameters.payload_type == number;
         let codec = codecs.iter().find(is_it).or_else(|| codecs.first())?;
         Some(stream_info(
             self.ssrc,

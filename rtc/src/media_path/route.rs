@@ -112,7 +112,9 @@ impl Router {
         // In a bundle a number means the same everywhere (RFC 9143 section 10.1).
         self.mid = self.mid.or_else(|| id(ExtensionKind::Mid));
         self.rid = self.rid.or_else(|| id(ExtensionKind::RtpStreamId));
-        self.repaired_rid = self.repaired_rid.or_else(|| id(ExtensionKind::RepairedRtpStreamId));
+        self.repaired_rid = self
+            .repaired_rid
+            .or_else(|| id(ExtensionKind::RepairedRtpStreamId));
         let mut payloads = Box::new([Payload::Unknown; 128]);
         let mut set = |payload_type: PayloadType, payload| {
             if let Some(slot) = payloads.get_mut(usize::from(payload_type)) {

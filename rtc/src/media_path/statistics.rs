@@ -41,18 +41,20 @@ impl MediaPath {
     /// The streams of which packets have come.
     pub(crate) fn received(&self) -> impl Iterator<Item = Received<'_>> {
         let chain = self.chain.as_deref();
-        self.router.bound().filter_map(move |(ssrc, source, section)| {
-            let chain = chain?;
-            let session = chain.session();
-            let stream = session.remote(session.remote_by_ssrc(ssrc)?)?;
-            Some(Received {
-                ssrc,
-                source,
-                section,
-                codec: section.codec(stream.info.payload_type),
-                stats: &stream.stats,
+        self.router
+            .bound()
+            .filter_map(move |(ssrc, source, section)| {
+                let chain = chain?;
+                let session = chain.session();
+                let stream = session.remote(session.remote_by_ssrc(ssrc)?)?;
+                Some(Received {
+                    ssrc,
+                    source,
+                    section,
+                    codec: section.codec(stream.info.payload_type),
+                    stats: &stream.stats,
+                })
             })
-        })
     }
 }
 

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use rtc_interceptor::Registry;
@@ -42,7 +43,7 @@ impl RTCPeerConnectionBuilder {
     /// Codecs and header extensions to offer and accept.
     #[must_use]
     pub fn with_media_engine(mut self, media_engine: MediaEngine) -> Self {
-        self.configuration.media_engine = media_engine;
+        self.configuration.media_engine = Arc::new(media_engine);
         self
     }
 

@@ -4,6 +4,7 @@ pub mod media_engine;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc_crypto::{Certificate, CryptoProvider};
@@ -77,7 +78,8 @@ pub struct RTCConfiguration {
     pub(crate) rtcp_mux_policy: RTCRtcpMuxPolicy,
     pub(crate) ice_candidate_pool_size: u8,
     pub(crate) certificates: Vec<Certificate>,
-    pub(crate) media_engine: MediaEngine,
+    /// Shared by the connections that are made of it.
+    pub(crate) media_engine: Arc<MediaEngine>,
     pub(crate) setting: SettingEngine,
     pub(crate) interceptors: InterceptorFactory,
     pub(crate) seed: Option<[u8; 32]>,
@@ -185,7 +187,7 @@ impl RTCConfigurationBuilder {
                 rtcp_mux_policy: RTCRtcpMuxPolicy::Require,
                 ice_candidate_pool_size: 0,
                 certificates: Vec::new(),
-                media_engine: MediaEngine::with_defaults(),
+                media_engine: MediaEngine::shared_defaults(),
                 setting: SettingEngine::default(),
                 interceptors: InterceptorFactory::default(),
                 seed: None,
@@ -241,7 +243,7 @@ impl RTCConfigurationBuilder {
     /// those of [`MediaEngine::with_defaults`].
     #[must_use]
     pub fn with_media_engine(mut self, media_engine: MediaEngine) -> Self {
-        self.configuration.media_engine = media_engine;
+        self.configuration.media_engine = Arc::new(media_engine);
         self
     }
 

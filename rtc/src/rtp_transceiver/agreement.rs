@@ -2,11 +2,9 @@
 
 use rtc_sdp::{Direction, ExtMap};
 
-use super::codec::{Purpose, references};
+use super::codec::retransmission_of;
 use super::negotiated::{NegotiatedCodec, NegotiatedReceive, NegotiatedSend};
-use super::parameters::{
-    PayloadType, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters,
-};
+use super::parameters::{RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters};
 use crate::peer_connection::description::MediaSection;
 
 /// How to send after an answer. The encodings are the sender's and left out.
@@ -59,11 +57,12 @@ pub(crate) fn receive_early(local: &MediaSection) -> NegotiatedReceive {
 fn codecs(one: &MediaSection, other: &MediaSection) -> Vec<NegotiatedCodec> {
     one.codecs
         .iter()
-        .filter(|codec| !is_rtx(&codec.rtp_codec))
+        .filter(|codec| !codec.rtp_codec.is_retransmission())
         .filter_map(|codec| {
             let counterpart = counterpart(codec, &other.codecs)?;
-            let rtx = retransmission(&one.codecs, codec.payload_type)
-                .filter(|_| retransmission(&other.codecs, counterpart.payload_type).is_some());
+            let rtx = retransmission_of(&one.codecs, codec.payload_type)
+                .filter(|_| retransmission_of(&other.codecs, counterpart.payload_type).is_some())
+                .map(|rtx| rtx.payload_type);
             let mut parameters = codec.clone();
             parameters
                 .rtp_codec
@@ -88,21 +87,6 @@ fn counterpart<'a>(
             .iter()
             .find(|other| other.rtp_codec.matches(&codec.rtp_codec))
     })
-}
-
-fn is_rtx(codec: &RTCRtpCodec) -> bool {
-    codec.purpose() == Purpose::Retransmission
-}
-
-/// The payload type that retransmits another one.
-fn retransmission(
-    codecs: &[RTCRtpCodecParameters],
-    payload_type: PayloadType,
-) -> Option<PayloadType> {
-    let rtx = codecs.iter().find(|codec| {
-        is_rtx(&codec.rtp_codec) && references(&codec.rtp_codec).first() == Some(&payload_type)
-    });
-    rtx.map(|codec| codec.payload_type)
 }
 
 /// The header extensions of one side, with its numbers, that the other side has too and that both

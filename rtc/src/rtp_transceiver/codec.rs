@@ -4,7 +4,7 @@ pub(crate) mod h264;
 
 use rtc_sdp::Fmtp;
 
-use super::parameters::{PayloadType, RTCRtpCodec};
+use super::parameters::{PayloadType, RTCRtpCodec, RTCRtpCodecParameters};
 
 /// What a codec is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ impl RTCRtpCodec {
             "cn" | "telephone-event" => Purpose::Companion,
             _ => Purpose::Media,
         }
+    }
+
+    pub(crate) fn is_retransmission(&self) -> bool {
+        self.purpose() == Purpose::Retransmission
     }
 
     /// Whether both are the same format: a packet of one can be read as one of the other.
@@ -101,6 +105,17 @@ pub(crate) fn references(codec: &RTCRtpCodec) -> Vec<PayloadType> {
         Purpose::Redundancy => codec.sdp_fmtp_line.split('/').filter_map(number).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The codec in a list that retransmits a payload type.
+pub(crate) fn retransmission_of(
+    codecs: &[RTCRtpCodecParameters],
+    payload_type: PayloadType,
+) -> Option<&RTCRtpCodecParameters> {
+    codecs.iter().find(|codec| {
+        codec.rtp_codec.is_retransmission()
+            && references(&codec.rtp_codec).first() == Some(&payload_type)
+    })
 }
 
 /// The parameters of a codec with other payload types in the place of those it refers to; `None` when

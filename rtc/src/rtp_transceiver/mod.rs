@@ -3,6 +3,37 @@
 //! Each stands for an m-section of the descriptions: a way out and a way in for media of one kind.
 //! They are owned by their connection and named by identifiers that can be copied; the views
 //! [`RTCRtpTransceiver`], [`RTCRtpSender`] and [`RTCRtpReceiver`] are borrowed for a call or two.
+//!
+//! ```
+//! use rtc::media_stream::MediaStreamTrack;
+//! use rtc::peer_connection::RTCPeerConnection;
+//! use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+//! use rtc::rtp_transceiver::{
+//!     RTCRtpEncodingParameters, RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpCodecKind,
+//! };
+//!
+//! let mut connection = RTCPeerConnection::new(RTCConfigurationBuilder::new().build())?;
+//!
+//! // A track both ways, as most applications want it.
+//! let voice = MediaStreamTrack::new("desk", "voice", "the microphone", RtpCodecKind::Audio, vec![]);
+//! connection.add_track(voice)?;
+//!
+//! // A camera in two layers, one way.
+//! let camera = MediaStreamTrack::new("desk", "camera", "the camera", RtpCodecKind::Video, vec![]);
+//! let init = RTCRtpTransceiverInit {
+//!     direction: RTCRtpTransceiverDirection::Sendonly,
+//!     streams: vec!["desk".to_owned()],
+//!     send_encodings: ["half", "full"].map(RTCRtpEncodingParameters::with_rid).to_vec(),
+//! };
+//! let id = connection.add_transceiver_from_track(camera, Some(init))?;
+//!
+//! let offer = connection.create_offer(None)?;
+//! assert!(offer.sdp.contains("a=simulcast:send half;full\r\n"));
+//! connection.set_local_description(offer)?;
+//! let transceiver = connection.rtp_transceiver(id).expect("it has not stopped");
+//! assert_eq!(transceiver.mid(), Some("1"));
+//! # Ok::<(), rtc::Error>(())
+//! ```
 
 mod agreement;
 pub(crate) mod apply;

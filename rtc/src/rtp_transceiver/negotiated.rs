@@ -143,6 +143,15 @@ pub struct RemoteSource {
     pub cname: String,
 }
 
+impl NegotiatedCodec {
+    /// Whether the receiver may give a kind of feedback, such as `("nack", "pli")`.
+    #[must_use]
+    pub fn has_feedback(&self, typ: &str, parameter: &str) -> bool {
+        let mut all = self.parameters.rtp_codec.rtcp_feedback.iter();
+        all.any(|feedback| feedback.typ == typ && feedback.parameter == parameter)
+    }
+}
+
 impl NegotiatedSend {
     /// The number of each header extension that has a kind.
     #[must_use]

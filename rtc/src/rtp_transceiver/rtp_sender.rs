@@ -1,6 +1,7 @@
 //! Senders (webrtc-pc section 5.2).
 
 use rtc_rtp::extension::ExtensionMap;
+use rtc_sdp::is_token;
 
 use super::encodings;
 pub use super::parameters::*;
@@ -99,9 +100,7 @@ pub(crate) fn checked_streams(streams: Vec<MediaStreamId>) -> Result<Vec<MediaSt
 
 /// RFC 8830 section 2; a lone dash stands for no stream.
 fn is_msid(id: &str) -> bool {
-    let is_token_char =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte);
-    (1..=64).contains(&id.len()) && id != "-" && id.bytes().all(is_token_char)
+    id.len() <= 64 && id != "-" && is_token(id)
 }
 
 /// A view of a sender, borrowed from its connection.

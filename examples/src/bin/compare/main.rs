@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, reason = "it is a command-line program")]
 
 mod chart;
+mod clients;
 mod jobs;
 mod reactor;
 mod usage;
@@ -48,6 +49,9 @@ enum Task {
         #[arg(value_enum)]
         job: Job,
     },
+    /// Answers the offers of a measurement.
+    #[command(hide = true)]
+    Clients,
 }
 
 /// What can drive connections.
@@ -135,14 +139,17 @@ impl Row {
 
 fn main() -> ExitCode {
     let mut options = Options::parse();
-    if let Some(Task::Measure { runtime, job }) = options.command {
-        return match jobs::measure(runtime, job) {
-            Ok(figures) => {
-                println!("{}", serde_json::json!(figures));
-                ExitCode::SUCCESS
-            }
-            Err(error) => complain(&*error),
-        };
+    let done = match options.command {
+        Some(Task::Measure { runtime, job }) => Some(
+            jobs::measure(runtime, job).map(|figures| println!("{}", serde_json::json!(figures))),
+        ),
+        Some(Task::Clients) => Some(clients::serve()),
+        None => None,
+    };
+    match done {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => return complain(&*error),
+        None => {}
     }
     if options.runtime.is_empty() {
         options.runtime = Runtime::ALL.to_vec();

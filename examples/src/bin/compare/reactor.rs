@@ -16,6 +16,7 @@ use rtc_mio::rtc::peer_connection::message::RTCMessage;
 use rtc_mio::rtc::sansio::Protocol as _;
 use rtc_mio::{Endpoint, PeerConnection, SocketOptions};
 
+use crate::clients::Clients;
 use crate::jobs::{self, Error};
 use crate::{Figure, Job, median, usage};
 
@@ -351,29 +352,26 @@ fn endpoint() -> Result<Vec<Figure>> {
     Ok(vec![jobs::endpoint_figure(wall)])
 }
 
-/// Both sides are endpoints of one thread.
 fn idle_endpoint() -> Result<Vec<Figure>> {
+    let mut server = Server::new()?;
+    let mut clients = Clients::start()?;
     let before = usage::memory();
-    let mut servers = [Server::new()?, Server::new()?];
-    for _ in 0..jobs::MANY {
-        let [here, there] = &mut servers;
-        let id = here.insert()?;
-        let client = here.endpoint.core().get_mut(id).ok_or("no peer")?;
-        client.create_data_channel("compare", None)?;
-        there.accept(client)?;
-        let open = here.open.max(there.open) + 1;
-        while servers.iter().any(|server| server.open < open) {
-            for server in &mut servers {
-                server.turn(Duration::ZERO, |_, _| Ok(()))?;
-            }
+    for count in 1..=jobs::MANY {
+        let id = server.insert()?;
+        let core = server.endpoint.core().get_mut(id).ok_or("no peer")?;
+        core.create_data_channel("compare", None)?;
+        core.set_local_description_implicit()?;
+        let offer = core.local_description().ok_or("no offer")?;
+        core.set_remote_description(clients.answer(&offer)?)?;
+        server.endpoint.drive(Instant::now());
+        while server.open < count {
+            server.turn(LONG, |_, _| Ok(()))?;
         }
     }
     let mut wait = |duration: Duration| {
         let end = Instant::now() + duration;
         while Instant::now() < end {
-            for server in &mut servers {
-                server.turn(SHORT, |_, _| Ok(()))?;
-            }
+            server.turn(end.saturating_duration_since(Instant::now()), |_, _| Ok(()))?;
         }
         Ok::<_, Error>(())
     };
@@ -381,8 +379,12 @@ fn idle_endpoint() -> Result<Vec<Figure>> {
     let cpu = usage::cpu();
     wait(jobs::IDLE_TIME)?;
     let used = usage::cpu() - cpu;
-    let what = "one of 10,000 on an endpoint";
-    Ok(jobs::idle_figures(what, 2 * jobs::MANY, before, used))
+    Ok(jobs::idle_figures(
+        jobs::MANY_WHAT,
+        jobs::MANY,
+        before,
+        used,
+    ))
 }
 
 /// An endpoint and the loop that drives it.

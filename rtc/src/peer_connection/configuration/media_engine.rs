@@ -1,10 +1,12 @@
 //! The codecs and header extensions that a connection offers and accepts.
 
+use std::sync::{Arc, LazyLock};
+
 use rtc_rtp::extension::ExtensionKind;
-use rtc_sdp::Direction;
+use rtc_sdp::{Direction, is_token};
 
 use crate::Error;
-use crate::rtp_transceiver::codec::{Purpose, references};
+use crate::rtp_transceiver::codec::{Purpose, retransmission_of};
 use crate::rtp_transceiver::{
     PayloadType, RTCPFeedback, RTCRtpCapabilities, RTCRtpCodec, RTCRtpCodecParameters,
     RTCRtpHeaderExtensionCapability, RTCRtpTransceiverDirection, RtpCodecKind,
@@ -62,6 +64,13 @@ impl MediaEngine {
         engine.add_default_codecs();
         engine.register_default_header_extensions();
         engine
+    }
+
+    /// The same, made once for all connections.
+    pub(crate) fn shared_defaults() -> Arc<Self> {
+        static DEFAULTS: LazyLock<Arc<MediaEngine>> =
+            LazyLock::new(|| Arc::new(MediaEngine::with_defaults()));
+        Arc::clone(&DEFAULTS)
     }
 
     /// Adds the codecs of browsers: Opus, G.722, G.711 and telephone events; VP8, VP9, H.264, AV1 and
@@ -264,7 +273,7 @@ impl MediaEngine {
         let mut codecs: Vec<RTCRtpCodec> = Vec::new();
         for RTCRtpCodecParameters { rtp_codec, .. } in self.codecs(kind) {
             let mut codec = rtp_codec.clone();
-            if codec.purpose() == Purpose::Retransmission {
+            if codec.is_retransmission() {
                 codec.sdp_fmtp_line = String::new();
             }
             if !codecs.contains(&codec) {
@@ -288,12 +297,15 @@ impl MediaEngine {
         preferences: &[RTCRtpCodec],
     ) -> Vec<RTCRtpCodecParameters> {
         let all = self.codecs(kind);
-        let primary = |codec: &&RTCRtpCodecParameters| !is_rtx(&codec.rtp_codec);
+        let primary = |codec: &&RTCRtpCodecParameters| !codec.rtp_codec.is_retransmission();
         let in_order: Vec<&RTCRtpCodecParameters> = if preferences.is_empty() {
             all.iter().filter(primary).collect()
         } else {
             let mut chosen: Vec<&RTCRtpCodecParameters> = Vec::new();
-            for preference in preferences.iter().filter(|codec| !is_rtx(codec)) {
+            for preference in preferences
+                .iter()
+                .filter(|codec| !codec.is_retransmission())
+            {
                 for codec in all.iter().filter(primary) {
                     let is_new = !chosen
                         .iter()
@@ -305,7 +317,8 @@ impl MediaEngine {
             }
             chosen
         };
-        let with_rtx = preferences.is_empty() || preferences.iter().any(is_rtx);
+        let with_rtx =
+            preferences.is_empty() || preferences.iter().any(RTCRtpCodec::is_retransmission);
         let mut codecs = Vec::new();
         for codec in in_order {
             codecs.push(codec.clone());
@@ -315,27 +328,6 @@ impl MediaEngine {
         }
         codecs
     }
-}
-
-fn is_rtx(codec: &RTCRtpCodec) -> bool {
-    codec.purpose() == Purpose::Retransmission
-}
-
-/// The codec in a list that retransmits a payload type.
-pub(crate) fn retransmission_of(
-    codecs: &[RTCRtpCodecParameters],
-    payload_type: PayloadType,
-) -> Option<&RTCRtpCodecParameters> {
-    codecs.iter().find(|codec| {
-        is_rtx(&codec.rtp_codec) && references(&codec.rtp_codec).first() == Some(&payload_type)
-    })
-}
-
-/// A token of RFC 8866 section 9, without the slash.
-fn is_token(text: &str) -> bool {
-    let is_token_char =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_token_char)
 }
 
 fn default_codecs() -> Vec<(RtpCodecKind, RTCRtpCodecParameters)> {
@@ -494,7 +486,10 @@ mod tests {
         }
         assert!(engine.extensions.len() <= 14, "one-byte headers are enough");
         let capabilities = engine.capabilities(RtpCodecKind::Video);
-        let rtx = capabilities.codecs.iter().filter(|codec| is_rtx(codec));
+        let rtx = capabilities
+            .codecs
+            .iter()
+            .filter(|codec| codec.is_retransmission());
         assert_eq!(rtx.count(), 1);
     }
 
@@ -581,7 +576,7 @@ mod tests {
             engine
                 .video
                 .iter()
-                .all(|codec| has(codec) != is_rtx(&codec.rtp_codec))
+                .all(|codec| has(codec) != codec.rtp_codec.is_retransmission())
         );
         assert!(!engine.audio.iter().any(has));
     }

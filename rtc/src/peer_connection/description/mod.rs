@@ -3,7 +3,7 @@
 mod media;
 mod transport;
 
-use rtc_sdp::{MediaDescription, SessionDescription, name};
+use rtc_sdp::{MediaDescription, Mid, SessionDescription, name};
 
 pub(crate) use self::media::MediaSection;
 pub(crate) use self::transport::TransportSection;
@@ -110,7 +110,12 @@ impl Description {
         let mut description = Self {
             sdp_type,
             text,
-            sections: sdp.media.iter().enumerate().map(section).collect(),
+            sections: sdp
+                .media
+                .iter()
+                .enumerate()
+                .map(section)
+                .collect::<Result<_, _>>()?,
             transports: Vec::new(),
             trickle: false,
             ufrags: Vec::new(),
@@ -185,12 +190,11 @@ impl Description {
     }
 }
 
-fn section((index, media): (usize, &MediaDescription)) -> Section {
-    Section {
-        mid: media
-            .mid()
-            .map_or_else(|| format!("m{index}"), str::to_owned),
-        has_mid: media.mid().is_some(),
+fn section((index, media): (usize, &MediaDescription)) -> Result<Section, Error> {
+    let mid = media.get::<Mid>()?.map(|Mid(mid)| mid);
+    Ok(Section {
+        has_mid: mid.is_some(),
+        mid: mid.unwrap_or_else(|| format!("m{index}")),
         media: media.media.clone(),
         protocol: media.proto.clone(),
         formats: media.formats.clone(),
@@ -198,7 +202,7 @@ fn section((index, media): (usize, &MediaDescription)) -> Section {
         bundle_only: media.port == 0 && media.has(name::BUNDLE_ONLY),
         transport: None,
         content: Content::None,
-    }
+    })
 }
 
 fn check_mids(sections: &[Section]) -> Result<(), Error> {

@@ -6,10 +6,10 @@ use super::offer::send_layers;
 use super::{
     Frame, Head, Line, LocalTransport, Media, Numbers, Version, allows_mixed_headers, formats,
 };
-use crate::peer_connection::configuration::media_engine::{MediaEngine, retransmission_of};
+use crate::peer_connection::configuration::media_engine::MediaEngine;
 use crate::peer_connection::description::{Content, Description, MediaSection, Section};
 use crate::rtp_transceiver::apply::multiplexes_rtcp;
-use crate::rtp_transceiver::codec::{Purpose, references, with_references};
+use crate::rtp_transceiver::codec::{Purpose, references, retransmission_of, with_references};
 use crate::rtp_transceiver::transceivers::{Transceiver, Transceivers};
 use crate::rtp_transceiver::{NegotiatedLayer, PayloadType, RTCRtpCodecParameters};
 
@@ -134,8 +134,7 @@ impl Basis<'_> {
     /// of our preferences; each followed by its retransmission.
     fn codecs(&self, it: &Transceiver, offered: &MediaSection) -> Vec<RTCRtpCodecParameters> {
         let ours = self.engine.preferred(it.kind, &it.preferences);
-        let is_primary =
-            |codec: &&RTCRtpCodecParameters| codec.rtp_codec.purpose() != Purpose::Retransmission;
+        let is_primary = |codec: &&RTCRtpCodecParameters| !codec.rtp_codec.is_retransmission();
         // Place in our order, ours, theirs.
         let mut common: Vec<(usize, &RTCRtpCodecParameters, &RTCRtpCodecParameters)> = offered
             .codecs

@@ -5,7 +5,7 @@ use super::{Frame, Head, Line, LocalTransport, Media, Numbers, Version, formats}
 use crate::peer_connection::configuration::RTCBundlePolicy;
 use crate::peer_connection::configuration::media_engine::MediaEngine;
 use crate::peer_connection::description::{Description, MediaSection, Section};
-use crate::rtp_transceiver::codec::{Purpose, references, with_references};
+use crate::rtp_transceiver::codec::{references, with_references};
 use crate::rtp_transceiver::transceivers::{Transceiver, Transceivers};
 use crate::rtp_transceiver::{
     NegotiatedLayer, PayloadType, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpTransceiverId,
@@ -333,7 +333,7 @@ fn in_order_of(
     let mut groups: Vec<Vec<RTCRtpCodecParameters>> = Vec::new();
     for codec in wanted {
         match groups.last_mut() {
-            Some(group) if codec.rtp_codec.purpose() == Purpose::Retransmission => {
+            Some(group) if codec.rtp_codec.is_retransmission() => {
                 group.push(codec);
             }
             _ => groups.push(vec![codec]),
