@@ -340,6 +340,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "tests have to begin somewhere")]
     fn what_nothing_explains_is_given_up() {
         let now = Instant::now();
         let mut unexplained = Unexplained::default();

@@ -23,29 +23,27 @@ use self::inbox::{Inboxes, Unexplained};
 use self::outbox::Outboxes;
 pub(crate) use self::outgoing::Feedback;
 use self::route::Router;
+pub(crate) use self::statistics::{Received, Sent};
 use crate::media_stream::MediaStreamTrackId;
 use crate::peer_connection::configuration::media_engine::MediaEngine;
 use crate::peer_connection::event::RTCTrackEvent;
 use crate::rtp_transceiver::transceivers::Transceivers;
 use crate::rtp_transceiver::{NegotiatedMedia, RTCRtpTransceiverId, SSRC};
 
-/// Makes the stages of the interceptor chain, anew for each connection.
-#[derive(Clone)]
-pub(crate) struct InterceptorFactory(Arc<dyn Fn() -> Registry + Send + Sync>);
+/// Makes the stages of the interceptor chain, anew for each connection; the usual ones by default.
+#[derive(Clone, Default)]
+pub(crate) struct InterceptorFactory(Option<Arc<dyn Fn() -> Registry + Send + Sync>>);
 
 impl InterceptorFactory {
     pub(crate) fn new(make: impl Fn() -> Registry + Send + Sync + 'static) -> Self {
-        Self(Arc::new(make))
+        Self(Some(Arc::new(make)))
     }
 
     pub(crate) fn make(&self) -> Registry {
-        (self.0)()
-    }
-}
-
-impl Default for InterceptorFactory {
-    fn default() -> Self {
-        Self::new(Registry::with_defaults)
+        match &self.0 {
+            Some(make) => make(),
+            None => Registry::with_defaults(),
+        }
     }
 }
 
@@ -145,7 +143,13 @@ impl MediaPath {
                 && it.send.as_ref().is_none_or(|it| it.reduced_size_rtcp)
         });
         self.chain = Some(Box::new(start.registry.build(config)));
+        // Whatever was bound before was so in another chain.
         self.generation = 0;
+        self.pending = None;
+        self.router.unbind_all();
+        for outbox in self.outboxes.iter_mut() {
+            outbox.encodings.iter_mut().for_each(|it| it.bound = None);
+        }
     }
 
     /// Takes over what was negotiated, if it has changed, and says whether.

@@ -303,6 +303,13 @@ impl Router {
         }
     }
 
+    /// Marks all as not bound.
+    pub(super) fn unbind_all(&mut self) {
+        self.sources
+            .iter_mut()
+            .for_each(|(_, source)| source.bound = false);
+    }
+
     /// Forgets that media and retransmission belong together, so that the media can be bound at least.
     pub(super) fn part_retransmission(&mut self, media: SSRC) {
         if let Ok(at) = find(&self.sources, media)
@@ -547,10 +554,6 @@ impl Section {
         self.codecs
             .iter()
             .find(|codec| codec.parameters.payload_type == payload_type)
-    }
-
-    pub(crate) fn codecs(&self) -> &[NegotiatedCodec] {
-        &self.codecs
     }
 
     pub(crate) fn mid(&self) -> &str {
