@@ -32,6 +32,7 @@
 pub mod data_channel;
 pub mod endpoint;
 mod error;
+mod media_path;
 pub mod media_stream;
 pub mod peer_connection;
 pub mod rtp_transceiver;
@@ -43,10 +44,13 @@ pub use rtc_crypto as crypto;
 pub use rtc_datachannel as datachannel;
 pub use rtc_dtls as dtls;
 pub use rtc_ice as ice;
+pub use rtc_interceptor as interceptor;
+pub use rtc_rtcp as rtcp;
 pub use rtc_rtp as rtp;
 pub use rtc_sctp as sctp;
 pub use rtc_sdp as sdp;
 pub use rtc_shared as shared;
+pub use rtc_srtp as srtp;
 pub use rtc_stun as stun;
 
 /// The trait by which every state machine of the stack is driven.

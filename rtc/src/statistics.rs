@@ -1,6 +1,8 @@
 //! Statistics in the form of W3C's webrtc-stats: the same objects, members and JSON names.
 
-use std::collections::BTreeMap;
+mod media;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rtc_crypto::HashAlgorithm;
@@ -8,7 +10,9 @@ use rtc_ice::{Candidate, CandidateType};
 use rtc_shared::TransportProtocol;
 use serde::Serialize;
 
+pub use self::media::*;
 use crate::peer_connection::RTCPeerConnection;
+use crate::rtp_transceiver::{RTCRtpReceiverId, RTCRtpSenderId};
 
 /// Which objects a report is to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,10 @@ pub enum StatsSelector {
     /// All.
     #[default]
     None,
+    /// The streams of a sender, and what they refer to.
+    Sender(RTCRtpSenderId),
+    /// The streams of a receiver, and what they refer to.
+    Receiver(RTCRtpReceiverId),
 }
 
 /// A report: every object by its id, which is the same in every report of a connection.
@@ -50,6 +58,19 @@ impl RTCStatsReport {
     fn insert(&mut self, id: String, stats: RTCStats) {
         self.stats.insert(id, stats);
     }
+
+    /// Leaves these objects and what they refer to.
+    fn select(&mut self, mut wanted: Vec<String>) {
+        let mut selected = BTreeSet::new();
+        while let Some(id) = wanted.pop() {
+            if let Some(stats) = self.stats.get(&id)
+                && selected.insert(id)
+            {
+                wanted.extend(stats.references().map(str::to_owned));
+            }
+        }
+        self.stats.retain(|id, _| selected.contains(id));
+    }
 }
 
 /// One object of a report.
@@ -71,6 +92,47 @@ pub enum RTCStats {
     RemoteCandidate(RTCIceCandidateStats),
     /// A certificate, ours or the peer's.
     Certificate(RTCCertificateStats),
+    /// A format that streams are in.
+    Codec(RTCCodecStats),
+    /// A track that is sent.
+    MediaSource(RTCMediaSourceStats),
+    /// A stream that is received.
+    InboundRtp(RTCInboundRtpStreamStats),
+    /// A stream that is sent.
+    OutboundRtp(RTCOutboundRtpStreamStats),
+    /// What the peer reports of a stream that it receives.
+    RemoteInboundRtp(RTCRemoteInboundRtpStreamStats),
+    /// What the peer reports of a stream that it sends.
+    RemoteOutboundRtp(RTCRemoteOutboundRtpStreamStats),
+}
+
+impl RTCStats {
+    /// The ids of the objects that this one names.
+    fn references(&self) -> impl Iterator<Item = &str> {
+        let ids: [Option<&str>; 4] = match self {
+            Self::Transport(it) => [
+                it.selected_candidate_pair_id.as_deref(),
+                Some(&it.local_certificate_id),
+                it.remote_certificate_id.as_deref(),
+                None,
+            ],
+            Self::CandidatePair(it) => [
+                Some(&it.local_candidate_id),
+                Some(&it.remote_candidate_id),
+                None,
+                None,
+            ],
+            Self::InboundRtp(it) => it.stream.references(it.remote_id.as_deref(), None),
+            Self::OutboundRtp(it) => {
+                let source = it.media_source_id.as_deref();
+                it.stream.references(it.remote_id.as_deref(), source)
+            }
+            Self::RemoteInboundRtp(it) => it.stream.references(Some(&it.local_id), None),
+            Self::RemoteOutboundRtp(it) => it.stream.references(Some(&it.local_id), None),
+            _ => [None; 4],
+        };
+        ids.into_iter().flatten()
+    }
 }
 
 /// Members that every object has.
@@ -261,7 +323,7 @@ const TRANSPORT_ID: &str = "T0";
 impl RTCPeerConnection {
     /// A report on the connection as it is now.
     #[must_use]
-    pub fn get_stats(&self, _selector: StatsSelector) -> RTCStatsReport {
+    pub fn get_stats(&self, selector: StatsSelector) -> RTCStatsReport {
         let mut report = RTCStatsReport::default();
         let timestamp = self.unix_time().as_secs_f64() * 1000.0;
         let base = |id: &str| RTCStatsBase {
@@ -407,6 +469,10 @@ impl RTCPeerConnection {
                     .map(rtc_dtls::SrtpProfile::name),
             }),
         );
+        let wanted = self.add_media_stats(&mut report, selector);
+        if selector != StatsSelector::None {
+            report.select(wanted);
+        }
         report
     }
 }

@@ -136,6 +136,21 @@ impl Simulation {
         a: SettingEngine,
         b: SettingEngine,
     ) -> Result<Self, Error> {
+        let [a, b] =
+            [a, b].map(|setting| RTCConfigurationBuilder::new().with_setting_engine(setting));
+        Self::with_configurations(seed, link, a, b)
+    }
+
+    /// Two peers with configurations of their own; seed and time are set here.
+    ///
+    /// # Errors
+    /// When a connection cannot be made.
+    pub fn with_configurations(
+        seed: u64,
+        link: Link,
+        a: RTCConfigurationBuilder,
+        b: RTCConfigurationBuilder,
+    ) -> Result<Self, Error> {
         let mut bytes = [0; 32];
         for (to, from) in bytes.iter_mut().zip(seed.to_be_bytes()) {
             *to = from;
@@ -145,13 +160,9 @@ impl Simulation {
         let start = Instant::now();
         let mut network = Network::new(rng.u64());
         *network.default_link_mut() = link;
-        let mut peer = |setting: SettingEngine, last: u8| -> Result<Peer, Error> {
+        let mut peer = |configuration: RTCConfigurationBuilder, last: u8| -> Result<Peer, Error> {
             let addr = SocketAddr::from(([10, 0, 0, last], 5000));
-            let configuration = RTCConfigurationBuilder::new()
-                .with_seed(rng.array())
-                .with_now(start)
-                .with_setting_engine(setting)
-                .build();
+            let configuration = configuration.with_seed(rng.array()).with_now(start).build();
             let mut connection = RTCPeerConnection::new(configuration)?;
             connection.add_local_interface(addr, TransportProtocol::UDP)?;
             Ok(Peer {

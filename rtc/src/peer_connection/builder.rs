@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use rtc_interceptor::Registry;
+
 use super::RTCPeerConnection;
 use super::configuration::media_engine::MediaEngine;
 use super::configuration::{RTCConfiguration, SettingEngine};
@@ -18,9 +20,10 @@ use crate::Error;
 ///     .build(Instant::now())?;
 /// # Ok::<(), rtc::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct RTCPeerConnectionBuilder {
     configuration: RTCConfiguration,
+    registry: Option<Registry>,
 }
 
 impl RTCPeerConnectionBuilder {
@@ -51,11 +54,20 @@ impl RTCPeerConnectionBuilder {
         self
     }
 
+    /// The stages that RTP and RTCP pass, in the place of those of the configuration.
+    #[must_use]
+    pub fn with_interceptor_registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
     /// The connection; its time starts at `now`.
     ///
     /// # Errors
     /// As [`RTCPeerConnection::new`].
     pub fn build(self, now: Instant) -> Result<RTCPeerConnection, Error> {
-        RTCPeerConnection::new(self.configuration.with_now(now))
+        let mut connection = RTCPeerConnection::new(self.configuration.with_now(now))?;
+        connection.registry = self.registry;
+        Ok(connection)
     }
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use rtc_crypto::{Certificate, CryptoProvider};
 use rtc_dtls::SrtpProfile;
+use rtc_interceptor::Registry;
 
 use self::media_engine::MediaEngine;
+use crate::media_path::InterceptorFactory;
 
 /// A STUN or TURN server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +81,7 @@ pub struct RTCConfiguration {
     /// Shared by the connections that are made of it.
     pub(crate) media_engine: Arc<MediaEngine>,
     pub(crate) setting: SettingEngine,
+    pub(crate) interceptors: InterceptorFactory,
     pub(crate) seed: Option<[u8; 32]>,
     pub(crate) unix_time: Option<Duration>,
     pub(crate) now: Option<Instant>,
@@ -186,6 +189,7 @@ impl RTCConfigurationBuilder {
                 certificates: Vec::new(),
                 media_engine: MediaEngine::shared_defaults(),
                 setting: SettingEngine::default(),
+                interceptors: InterceptorFactory::default(),
                 seed: None,
                 unix_time: None,
                 now: None,
@@ -250,6 +254,26 @@ impl RTCConfigurationBuilder {
         self
     }
 
+    /// The stages that RTP and RTCP pass, made anew for each connection. Without it there are those of
+    /// [`Registry::with_defaults`].
+    ///
+    /// ```
+    /// use rtc::interceptor::{Registry, Slot};
+    /// use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+    ///
+    /// let without_feedback = || Registry::with_defaults().without(Slot::TwccReceiver);
+    /// let configuration =
+    ///     RTCConfigurationBuilder::new().with_interceptor_registry(without_feedback).build();
+    /// ```
+    #[must_use]
+    pub fn with_interceptor_registry(
+        mut self,
+        make: impl Fn() -> Registry + Send + Sync + 'static,
+    ) -> Self {
+        self.configuration.interceptors = InterceptorFactory::new(make);
+        self
+    }
+
     /// The seed of every random choice of the connection. Without one it comes from the system. Key
     /// material comes from the cryptographic provider all the same where its library insists.
     #[must_use]
@@ -304,6 +328,8 @@ pub struct SettingEngine {
     pub dtls_legacy_cbc: bool,
     /// SRTP protection profiles in order of preference.
     pub srtp_profiles: Vec<SrtpProfile>,
+    /// Give the application the peer's RTCP packets as messages too.
+    pub deliver_rtcp: bool,
     /// Largest message that is received on a data channel, in bytes; told to the peer.
     pub max_message_size: NonZeroUsize,
     /// Bytes that may wait unread over all data channels; the window told to the peer.
@@ -375,6 +401,7 @@ impl Default for SettingEngine {
                 SrtpProfile::AeadAes256Gcm,
                 SrtpProfile::Aes128CmHmacSha1_80,
             ],
+            deliver_rtcp: true,
             max_message_size: NonZeroUsize::MIN.saturating_add(256 * 1024 - 1),
             sctp_receive_window: 2 * 1024 * 1024,
             sctp_send_buffer: 16 * 1024 * 1024,

@@ -8,7 +8,9 @@ use crate::peer_connection::state::{
     RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState, RTCSignalingState,
 };
 use crate::peer_connection::transport::RTCIceCandidate;
-use crate::rtp_transceiver::{RTCRtpReceiverId, RTCRtpTransceiverId, RtpCodecKind, SSRC};
+use crate::rtp_transceiver::{
+    RTCRtpReceiverId, RTCRtpSenderId, RTCRtpTransceiverId, RtpCodecKind, SSRC,
+};
 
 /// An event of a peer connection, in the order in which things happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum RTCPeerConnectionEvent {
     OnDataChannel(RTCDataChannelEvent),
     /// Something happened to a remote track.
     OnTrack(RTCTrackEvent),
+    /// The peer wants something of one of our senders.
+    OnRtpSender(RTCRtpSenderEvent),
     /// A local address is gone, with its candidates.
     OnPathLost(RTCPathLostEvent),
 }
@@ -117,6 +121,38 @@ pub struct RTCTrackEventInit {
     pub ssrc: Option<SSRC>,
     /// The simulcast layers in which it comes; empty without simulcast.
     pub rids: Vec<RtpStreamId>,
+}
+
+/// What the peer wants of a sender. Wishes that come faster than they are polled are told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RTCRtpSenderEvent {
+    /// A key frame (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1): the encoder should make one soon, a
+    /// forwarder ask its source for one. Told at most every 300 ms.
+    OnKeyFrameRequest {
+        /// The sender.
+        sender_id: RTCRtpSenderId,
+        /// Its track.
+        track_id: Option<MediaStreamTrackId>,
+        /// The source.
+        ssrc: SSRC,
+        /// The simulcast layer.
+        rid: Option<RtpStreamId>,
+    },
+    /// The peer estimates that this is the most that reaches it of all that it named
+    /// (draft-alvestrand-rmcat-remb).
+    OnMaxBitrate {
+        /// The sender.
+        sender_id: RTCRtpSenderId,
+        /// Its track.
+        track_id: Option<MediaStreamTrackId>,
+        /// The source.
+        ssrc: SSRC,
+        /// The simulcast layer.
+        rid: Option<RtpStreamId>,
+        /// The bitrate in bit/s.
+        bitrate: u64,
+    },
 }
 
 /// A local candidate.

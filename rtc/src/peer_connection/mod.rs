@@ -11,6 +11,7 @@ pub mod message;
 mod needed;
 mod negotiate;
 mod operations;
+mod packets;
 pub mod sdp;
 pub mod state;
 pub mod transport;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc_crypto::{Certificate, CertificateParams, CryptoProvider};
+use rtc_interceptor::Registry;
 use rtc_shared::{Protocol, Rng, TaggedBytesMut, Transmit, TransportContext, TransportProtocol};
 
 pub use self::builder::RTCPeerConnectionBuilder;
@@ -39,6 +41,7 @@ use self::state::{
 use self::transport::{RTCSctpTransport, RTCSctpTransportState};
 use crate::Error;
 use crate::data_channel::{DataChannels, RTCDataChannel, RTCDataChannelId, RTCDataChannelInit};
+use crate::media_path::MediaPath;
 use crate::rtp_transceiver::transceivers::Transceivers;
 use crate::transport::{self as layers, Counters, Transport};
 
@@ -80,6 +83,9 @@ pub struct RTCPeerConnection {
     pub(crate) transport: Transport,
     pub(crate) data: DataChannels,
     pub(crate) media: Transceivers,
+    pub(crate) packets: MediaPath,
+    /// The interceptors of this connection alone, until they are needed.
+    registry: Option<Registry>,
     interfaces: Vec<(SocketAddr, TransportProtocol)>,
     events: VecDeque<RTCPeerConnectionEvent>,
     ice_state: RTCIceConnectionState,
@@ -188,6 +194,7 @@ impl RTCPeerConnection {
         // RFC 9429 section 5.2.1: the highest bit is zero.
         let session_id = rng.u64() >> 1;
         let media = Transceivers::new(rng.fork());
+        let packets = MediaPath::new(configuration.setting.deliver_rtcp);
         Ok(Self {
             configuration,
             now,
@@ -201,6 +208,8 @@ impl RTCPeerConnection {
             transport,
             data,
             media,
+            packets,
+            registry: None,
             interfaces: Vec::new(),
             events: VecDeque::new(),
             ice_state: RTCIceConnectionState::New,
@@ -327,7 +336,10 @@ impl RTCPeerConnection {
     /// What went over the transport and what was dropped.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.transport.counters
+        Counters {
+            media: self.packets.counters,
+            ..self.transport.counters
+        }
     }
 
     /// True after [`close`](Protocol::close) was called, or the peer closed.
@@ -339,7 +351,7 @@ impl RTCPeerConnection {
     /// True when the connection is closed and everything that closing has to tell was polled.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.closed && self.transport.is_drained()
+        self.closed && self.transport.is_drained(&self.packets)
     }
 
     /// True when everything that was given to `send` has been acknowledged by the peer or given up,
@@ -370,7 +382,7 @@ impl RTCPeerConnection {
                     ..message
                 };
                 self.transport
-                    .handle_read(message, &self.configuration.setting);
+                    .handle_read(message, &self.configuration.setting, &mut self.packets);
             }
         }
         self.settle();
@@ -386,9 +398,9 @@ impl RTCPeerConnection {
     ) -> Option<Transmit> {
         self.advance(now);
         let mtu = self.configuration.setting.mtu;
-        let transmit = self
-            .transport
-            .poll_transmit(self.now, max_datagrams, mtu, buf);
+        let transmit =
+            self.transport
+                .poll_transmit(self.now, max_datagrams, mtu, buf, &mut self.packets);
         if transmit.is_some() {
             // Sending empties buffers, which is told to the channels.
             self.settle();
@@ -462,6 +474,7 @@ impl RTCPeerConnection {
                 }
             }
         }
+        self.settle_media();
         self.data.settle(&mut self.transport);
         while let Some(event) = self.data.poll_event() {
             self.events
@@ -499,6 +512,7 @@ impl RTCPeerConnection {
             && let Some(role) = self.transport.dtls_role()
         {
             self.data.set_dtls_role(role);
+            self.start_media();
         }
         self.update_connection_state();
         if state == RTCDtlsTransportState::Closed && !self.closed {
@@ -553,6 +567,7 @@ impl RTCPeerConnection {
         }
         self.closed = true;
         self.data.keep_unread(&mut self.transport);
+        self.packets.close(self.now);
         self.transport.close(self.now);
         self.data.close_all(false);
         self.media.close();
@@ -590,12 +605,18 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
             ..message
         };
         self.transport
-            .handle_read(message, &self.configuration.setting);
+            .handle_read(message, &self.configuration.setting, &mut self.packets);
         self.settle();
         Ok(())
     }
 
     fn poll_read(&mut self) -> Option<RTCMessage> {
+        if let Some((track, packet)) = self.packets.read_rtp() {
+            return Some(RTCMessage::RtpPacket(track, packet));
+        }
+        if let Some((track, packets)) = self.packets.read_rtcp() {
+            return Some(RTCMessage::RtcpPacket(track, packets));
+        }
         let (id, message) = self.data.read(&mut self.transport)?;
         Some(RTCMessage::DataChannelMessage(id, message))
     }
@@ -606,9 +627,8 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
                 .data
                 .send(id, message, &mut self.transport)
                 .map_err(|refused| refused.error),
-            RTCMessage::RtpPacket(track, _) => {
-                Err(Error::InvalidAccess(format!("there is no track {track:?}")))
-            }
+            RTCMessage::RtpPacket(track, packet) => self.write_rtp(&track, packet),
+            RTCMessage::RtcpPacket(track, packets) => self.write_rtcp(&track, packets),
         }
     }
 
@@ -639,9 +659,15 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     }
 
     fn poll_event(&mut self) -> Option<RTCPeerConnectionEvent> {
-        let event = self.events.pop_front()?;
-        if let RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) = event {
-            self.data.announced(id);
+        let Some(event) = self.events.pop_front() else {
+            return self.poll_sender_event();
+        };
+        match &event {
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                self.data.announced(*id);
+            }
+            RTCPeerConnectionEvent::OnTrack(event) => self.packets.announce(event),
+            _ => {}
         }
         Some(event)
     }
@@ -649,6 +675,7 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
         self.transport.handle_timeout(self.now);
+        self.packets.handle_timeout(self.now);
         self.settle();
         Ok(())
     }
@@ -657,7 +684,11 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
         if self.closed {
             return None;
         }
-        self.transport.poll_timeout()
+        let transport = self.transport.poll_timeout();
+        transport
+            .into_iter()
+            .chain(self.packets.poll_timeout())
+            .min()
     }
 
     /// Closes the connection: channels and association end, the peer is told. Closing twice is no

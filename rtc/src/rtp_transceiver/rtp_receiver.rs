@@ -1,9 +1,12 @@
 //! Receivers (webrtc-pc section 5.3).
 
-use super::negotiated::{NegotiatedCodec, NegotiatedLayer, RemoteSource};
+use rtc_rtp::extension::ExtensionMap;
+
+use super::negotiated::{NegotiatedCodec, NegotiatedLayer, NegotiatedReceive, RemoteSource};
 pub use super::parameters::*;
 use super::transceivers::Transceiver;
 use super::{RTCRtpReceiverId, RTCRtpTransceiverId};
+use crate::Error;
 use crate::media_stream::{MediaStreamId, MediaStreamTrack, MediaStreamTrackId};
 use crate::peer_connection::RTCPeerConnection;
 
@@ -42,6 +45,28 @@ impl Receiver {
         self.track.set_codings(codings);
         self.layers = layers;
         self.sources = sources;
+    }
+
+    /// A source was learnt from its packets, of the simulcast layer `rid` if that is not empty.
+    pub(crate) fn learn(&mut self, rid: &str, ssrc: SSRC, rtx: Option<SSRC>) {
+        let mut codings = self.track.codings().to_vec();
+        let is_it = |coding: &RTCRtpEncodingParameters| {
+            coding.rtp_coding_parameters.ssrc == Some(ssrc)
+                || !rid.is_empty() && coding.rid() == rid
+        };
+        let at = match codings.iter().position(is_it) {
+            Some(at) => at,
+            None => {
+                codings.push(RTCRtpEncodingParameters::with_rid(rid));
+                codings.len() - 1
+            }
+        };
+        if let Some(coding) = codings.get_mut(at) {
+            let coding = &mut coding.rtp_coding_parameters;
+            coding.ssrc = Some(ssrc);
+            coding.rtx = rtx.map(|ssrc| RTCRtpRtxParameters { ssrc });
+        }
+        self.track.set_codings(codings);
     }
 
     pub(crate) fn set_streams(&mut self, streams: Vec<MediaStreamId>) {
@@ -142,6 +167,68 @@ impl RTCRtpReceiver<'_> {
                 codecs: flat_codecs(&receive.codecs),
             },
         }
+    }
+
+    /// The next packet that has come, if the event that opens the track was polled. It is one that
+    /// [`poll_read`](rtc_shared::Protocol::poll_read) would have given.
+    #[must_use]
+    pub fn read_rtp(&mut self) -> Option<rtc_rtp::Packet> {
+        self.connection
+            .packets
+            .read_rtp_of(self.id.transceiver_id())
+    }
+
+    /// The sources that packets have come of, each with the name of its simulcast layer.
+    pub fn ssrcs(&self) -> impl Iterator<Item = (SSRC, Option<&str>)> {
+        self.connection.packets.sources(self.id.transceiver_id())
+    }
+
+    /// The name of the simulcast layer that packets of a source are of.
+    #[must_use]
+    pub fn rid(&self, ssrc: SSRC) -> Option<&str> {
+        let mut sources = self.ssrcs();
+        sources
+            .find(|(source, _)| *source == ssrc)
+            .and_then(|(_, rid)| rid)
+    }
+
+    /// The numbers of the header extensions in packets that come, for
+    /// [`RTCRtpSender::forward_rtp`](super::RTCRtpSender::forward_rtp).
+    #[must_use]
+    pub fn extension_map(&self) -> ExtensionMap {
+        let receive = self.get().and_then(|it| it.receive.as_ref());
+        receive
+            .map(NegotiatedReceive::extension_map)
+            .unwrap_or_default()
+    }
+
+    /// Asks the peer for a key frame of each source, by PLI or FIR as negotiated. No more is sent than
+    /// one each 200 ms, so that it can be called whenever a key frame would help. False when nothing
+    /// has come yet, or neither was negotiated.
+    pub fn request_key_frame(&mut self) -> bool {
+        let sources: Vec<SSRC> = self.ssrcs().map(|(ssrc, _)| ssrc).collect();
+        let mut asked = false;
+        for ssrc in sources {
+            asked |= self.connection.packets.request_key_frame(ssrc);
+        }
+        asked
+    }
+
+    /// The same for one source: one simulcast layer.
+    pub fn request_key_frame_of(&mut self, ssrc: SSRC) -> bool {
+        let is_ours = self.ssrcs().any(|(source, _)| source == ssrc);
+        is_ours && self.connection.packets.request_key_frame(ssrc)
+    }
+
+    /// Sends RTCP packets about what is received. Reports and feedback are sent without it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] when the connection is closed or has no keys.
+    pub fn write_rtcp(&mut self, packets: Vec<rtc_rtcp::Packet>) -> Result<(), Error> {
+        let now = self.connection.now();
+        self.connection
+            .up_to_date_packets()?
+            .write_rtcp(now, packets)
     }
 
     /// What can be received of a kind of media.

@@ -1,5 +1,6 @@
 //! Senders (webrtc-pc section 5.2).
 
+use rtc_rtp::extension::ExtensionMap;
 use rtc_sdp::is_token;
 
 use super::encodings;
@@ -267,6 +268,71 @@ impl RTCRtpSender<'_> {
         it.sender.forget_parameters();
         self.connection.media.changed();
         Ok(())
+    }
+
+    /// Sends a packet.
+    ///
+    /// It becomes one of the sender's: SSRC, payload type and the header extensions that are the
+    /// connection's own (`mid`, `rtp-stream-id`, transport-wide numbers, time of sending) are
+    /// written; other extensions stay if they were negotiated, by the numbers of
+    /// [`get_parameters`](Self::get_parameters). Sequence number and timestamp stay the application's;
+    /// after [`replace_track`](Self::replace_track) they go on where those of the track before ended.
+    ///
+    /// The payload type is that of the encoding's codec. Where the encoding has none, one that was
+    /// negotiated stays, one of the media engine becomes that of the same codec, and any other the
+    /// first. With several encodings the packet's SSRC or its `rtp-stream-id` says which it is of.
+    ///
+    /// Before the connection is up, packets wait for up to a second; the oldest are dropped. Packets of
+    /// an encoding that is not active are dropped.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] when the connection is closed, sending was not negotiated, or the peer
+    /// has no SRTP; [`Error::InvalidAccess`] when it is not said which encoding it is of;
+    /// [`Error::MessageTooLarge`] for more than 1,400 bytes.
+    pub fn write_rtp(&mut self, packet: rtc_rtp::Packet) -> Result<(), Error> {
+        let (id, now) = (self.id, self.connection.now());
+        self.connection
+            .up_to_date_packets()?
+            .write(now, id, packet, None)
+    }
+
+    /// The same for the simulcast layer of this name.
+    ///
+    /// # Errors
+    /// As [`write_rtp`](Self::write_rtp).
+    pub fn write_rtp_layer(&mut self, rid: &str, packet: rtc_rtp::Packet) -> Result<(), Error> {
+        let (id, now) = (self.id, self.connection.now());
+        self.connection
+            .up_to_date_packets()?
+            .write(now, id, packet, Some(rid))
+    }
+
+    /// Sends a packet that another connection has received, whose header extensions have the numbers
+    /// of `received` ([`RTCRtpReceiver::extension_map`](super::RTCRtpReceiver::extension_map)). Those
+    /// that are about the media get the numbers of this sender; those about the path it came by go.
+    ///
+    /// # Errors
+    /// As [`write_rtp`](Self::write_rtp).
+    pub fn forward_rtp(
+        &mut self,
+        mut packet: rtc_rtp::Packet,
+        received: &ExtensionMap,
+    ) -> Result<(), Error> {
+        let (id, now) = (self.id, self.connection.now());
+        let packets = self.connection.up_to_date_packets()?;
+        packets.renumber_extensions(id, &mut packet, received);
+        packets.write(now, id, packet, None)
+    }
+
+    /// Sends RTCP packets about what is sent. Reports are sent without it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] when the connection is closed or has no keys.
+    pub fn write_rtcp(&mut self, packets: Vec<rtc_rtcp::Packet>) -> Result<(), Error> {
+        let now = self.connection.now();
+        self.connection
+            .up_to_date_packets()?
+            .write_rtcp(now, packets)
     }
 
     /// What can be sent of a kind of media.

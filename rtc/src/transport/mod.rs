@@ -1,7 +1,8 @@
-//! ICE, DTLS and SCTP, one above the other, and the ways through them.
+//! ICE, DTLS, SRTP and SCTP, one above the other, and the ways through them.
 
 pub(crate) mod demux;
 mod egress;
+mod srtp;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ use rtc_shared::{FiveTuple, Protocol, Rng, TaggedBytesMut, TransportContext, Tra
 use tracing::{debug, trace};
 
 use self::demux::Class;
+use self::srtp::{EarlyMedia, Srtp};
 use crate::Error;
+use crate::media_path::{MediaCounters, MediaPath};
 use crate::peer_connection::configuration::{AddressRewrite, AddressRewriteMode, SettingEngine};
 use crate::peer_connection::description::TransportSection;
 use crate::peer_connection::state::RTCDtlsTransportState;
@@ -30,6 +33,9 @@ pub(crate) struct Transport {
     pub(crate) ice: Agent,
     pub(crate) dtls: Option<rtc_dtls::Connection>,
     pub(crate) sctp: Option<Association>,
+    /// Made when the handshake is done, if a profile was negotiated.
+    srtp: Option<Box<Srtp>>,
+    early_media: EarlyMedia,
     dtls_state: RTCDtlsTransportState,
     /// Known from the first answer on.
     peer: Option<Peer>,
@@ -70,8 +76,10 @@ pub struct Counters {
     pub dropped_unproven_path: u64,
     /// DTLS that came too early, beyond what is kept.
     pub dropped_early: u64,
-    /// RTP and RTCP without a media session.
+    /// RTP and RTCP after a handshake that gave no keys for it.
     pub dropped_media: u64,
+    /// Audio and video.
+    pub media: MediaCounters,
 }
 
 /// What the layers have to tell.
@@ -106,6 +114,8 @@ impl Transport {
             ice,
             dtls: None,
             sctp: None,
+            srtp: None,
+            early_media: EarlyMedia::default(),
             dtls_state: RTCDtlsTransportState::New,
             peer: None,
             early: Vec::new(),
@@ -211,6 +221,7 @@ impl Transport {
             // The answer before was another one, of another peer or one that never took effect; the
             // handshake that it began cannot succeed.
             self.dtls = None;
+            self.srtp = None;
             self.failure = None;
             self.dtls_state = RTCDtlsTransportState::New;
         }
@@ -246,8 +257,14 @@ impl Transport {
             .map_err(|error| Error::Operation(error.to_string()))
     }
 
-    /// Takes one datagram. The plaintext of DTLS goes on to SCTP, all in the same buffer.
-    pub(crate) fn handle_read(&mut self, message: TaggedBytesMut, setting: &SettingEngine) {
+    /// Takes one datagram. The plaintext of DTLS goes on to SCTP, that of SRTP to the media path, all in
+    /// the same buffer.
+    pub(crate) fn handle_read(
+        &mut self,
+        message: TaggedBytesMut,
+        setting: &SettingEngine,
+        media: &mut MediaPath,
+    ) {
         let TaggedBytesMut {
             now,
             transport,
@@ -265,7 +282,8 @@ impl Transport {
                 });
             }
             Class::Dtls => self.handle_dtls(now, &transport, datagram, setting),
-            Class::Rtp | Class::Rtcp => self.counters.dropped_media += 1,
+            Class::Rtp => self.handle_srtp(now, &transport, datagram, false, media),
+            Class::Rtcp => self.handle_srtp(now, &transport, datagram, true, media),
             Class::Unknown => {
                 trace!(peer = %transport.peer_addr, "datagram of no known protocol");
                 self.counters.dropped_unknown += 1;
@@ -361,6 +379,7 @@ impl Transport {
             if let Some(event) = dtls.poll_event() {
                 return Some(match event {
                     rtc_dtls::Event::Connected => {
+                        self.install_srtp();
                         self.connect_sctp(now, setting);
                         self.set_dtls_state(RTCDtlsTransportState::Connected)
                     }
@@ -391,6 +410,9 @@ impl Transport {
         self.dtls_state = state;
         if state != RTCDtlsTransportState::Connecting {
             self.early = Vec::new();
+            if self.srtp.is_none() {
+                self.early_media.clear();
+            }
         }
         Event::DtlsState(state)
     }
