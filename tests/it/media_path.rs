@@ -251,10 +251,8 @@ fn every_profile_protects_media() {
     for (seed, profile) in profiles.into_iter().enumerate() {
         let mut setting = SettingEngine::default();
         setting.srtp_profiles = vec![profile];
-        let all = SettingEngine {
-            srtp_profiles: profiles.to_vec(),
-            ..SettingEngine::default()
-        };
+        let mut all = SettingEngine::default();
+        all.srtp_profiles = profiles.to_vec();
         let mut sim =
             Simulation::with_settings(seed as u64, Link::default(), setting, all).unwrap();
         let mut voice = Source::new(&mut sim, Side::A, "voice", Audio);
@@ -407,7 +405,7 @@ fn simulcast_layers_arrive_under_their_names_over_a_bad_link() {
             wait(&mut sim, 5);
         }
         *sim.link() = Link::default();
-        sources.each_mut().map(|source| source.send(&mut sim));
+        sources.iter_mut().for_each(|source| source.send(&mut sim));
         wait(&mut sim, 1000);
         let packets = received(&mut sim, Side::B).remove("camera").unwrap();
         let id = sim.b.connection.get_receivers().next().unwrap();
@@ -436,7 +434,7 @@ fn an_encoding_that_is_not_active_is_not_sent() {
     let mut parameters = sender.get_parameters();
     parameters.encodings[1].active = false;
     sender.set_parameters(parameters, None).unwrap();
-    sources.each_mut().map(|source| source.send(&mut sim));
+    sources.iter_mut().for_each(|source| source.send(&mut sim));
     wait(&mut sim, 100);
     assert_eq!(received(&mut sim, Side::B)["camera"].len(), 2);
     assert_eq!(sim.a.connection.counters().media.dropped_inactive, 1);
@@ -446,7 +444,7 @@ fn an_encoding_that_is_not_active_is_not_sent() {
 fn requests_of_key_frames_arrive() {
     let mut sim = Simulation::new(6, Link::default()).unwrap();
     let mut sources = simulcast(&mut sim);
-    sources.each_mut().map(|source| source.send(&mut sim));
+    sources.iter_mut().for_each(|source| source.send(&mut sim));
     wait(&mut sim, 50);
     sim.a.events.clear();
     let id = sim.b.connection.get_receivers().next().unwrap();
@@ -750,7 +748,7 @@ fn a_packet_is_forwarded_under_other_numbers() {
     let mut packet = packet(9, 9);
     first.write(&mut packet.header.extensions, &level).unwrap();
     let time = AbsCaptureTime {
-        ntp: 5 << 32,
+        timestamp: 5 << 32,
         clock_offset: None,
     };
     first.write(&mut packet.header.extensions, &time).unwrap();

@@ -10,7 +10,7 @@ pub(crate) fn rng_of(seed: u64) -> Rng {
 }
 
 /// Spreads the seeds over the processors; a failure names its seed.
-pub(crate) fn for_each_seed(count: u64, run: fn(u64)) {
+pub(crate) fn for_each_seed(count: u64, run: impl Fn(u64) + Sync) {
     let number = |name| {
         std::env::var(name)
             .ok()
@@ -23,7 +23,7 @@ pub(crate) fn for_each_seed(count: u64, run: fn(u64)) {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for worker in 0..workers {
-            let seeds = &seeds;
+            let (seeds, run) = (&seeds, &run);
             scope.spawn(move || {
                 for seed in seeds.iter().skip(worker).step_by(workers) {
                     let _name = SeedName(*seed);
