@@ -162,7 +162,11 @@ impl Simulation {
         *network.default_link_mut() = link;
         let mut peer = |configuration: RTCConfigurationBuilder, last: u8| -> Result<Peer, Error> {
             let addr = SocketAddr::from(([10, 0, 0, last], 5000));
-            let configuration = configuration.with_seed(rng.array()).with_now(start).build();
+            let configuration = configuration
+                .with_seed(rng.array())
+                .with_now(start)
+                .with_unix_time(UNIX_TIME)
+                .build();
             let mut connection = RTCPeerConnection::new(configuration)?;
             connection.add_local_interface(addr, TransportProtocol::UDP)?;
             Ok(Peer {
@@ -360,3 +364,5 @@ fn local_description(connection: &RTCPeerConnection) -> Result<RTCSessionDescrip
 
 /// How many datagrams a tap remembers.
 const HEARD: usize = 64;
+/// Wall-clock time at the start, the same in every run.
+const UNIX_TIME: Duration = Duration::from_secs(1_700_000_000);

@@ -14,12 +14,13 @@ use crate::{Context, Flow, Interceptor, OutgoingRtp, StreamId, StreamMap};
 /// receivers report of the streams, and answers their extended reports.
 ///
 /// The time of the RTP clock in a report follows from the capture time of the last frame, or from when
-/// its first packet was sent.
+/// its first packet was sent. A stream that is silent for some seconds is not reported on until it
+/// goes on (RFC 3550 section 6.4).
 #[derive(Debug)]
 pub struct SenderReports {
     config: ReportConfig,
     streams: StreamMap<Sender>,
-    /// When the next round of reports is due; `None` while nothing was sent.
+    /// When the next round of reports is due; `None` while nothing is sent.
     next: Option<Instant>,
     /// The first stream that this round has not reported on yet.
     cursor: Option<usize>,
@@ -37,6 +38,8 @@ struct Sender {
     /// An instant and the RTP timestamp that it is.
     clock: (Instant, u32),
     clock_rate: u32,
+    /// When the last packet was sent.
+    last: Instant,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,11 @@ impl SenderReports {
     }
 
     fn begin_round(&mut self, cx: &mut Context<'_>) {
+        let mut streams = self.streams.iter();
+        if !streams.any(|(_, sender)| sender.is_active(cx.now)) {
+            self.next = None;
+            return;
+        }
         self.cursor = Some(0);
         self.next = Some(cx.now + cx.session.spread(self.config.interval));
     }
@@ -71,7 +79,7 @@ impl SenderReports {
         let next = self
             .streams
             .iter()
-            .find(|(id, _)| id.index() >= cursor)
+            .find(|(id, sender)| id.index() >= cursor && sender.is_active(cx.now))
             .and_then(|(id, sender)| {
                 let ssrc = cx.session.local(id)?.info.ssrc;
                 Some((id, ssrc, sender))
@@ -156,6 +164,10 @@ impl SenderReports {
 }
 
 impl Sender {
+    fn is_active(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) < ACTIVE
+    }
+
     fn rtp_timestamp(&self, now: Instant) -> u32 {
         let (at, timestamp) = self.clock;
         let elapsed = now.saturating_duration_since(at).as_nanos();
@@ -217,7 +229,8 @@ impl Interceptor for SenderReports {
             return;
         }
         let clock_rate = stream.info.clock_rate_of(header.payload_type);
-        let begins = self.streams.get(sent.stream).is_none();
+        let active = |sender: &Sender| sender.is_active(cx.now);
+        let begins = !self.streams.get(sent.stream).is_some_and(active);
         let at = sent.capture_time.unwrap_or(cx.now);
         let sender = self.streams.get_or_insert_with(sent.stream, || Sender {
             packets: 0,
@@ -225,7 +238,9 @@ impl Interceptor for SenderReports {
             first: header.sequence_number,
             clock: (at, header.timestamp),
             clock_rate,
+            last: cx.now,
         });
+        sender.last = cx.now;
         sender.packets = sender.packets.wrapping_add(1);
         sender.octets = sender.octets.wrapping_add(sent.packet.payload.len() as u32);
         if sent.retransmission.is_none() && sender.clock.1 != header.timestamp {
@@ -267,6 +282,8 @@ impl Interceptor for SenderReports {
     }
 }
 
+/// How long a stream is reported on after its last packet, as receivers do.
+const ACTIVE: Duration = Duration::from_secs(8);
 /// What a BYE holds.
 const MAX_BYE: usize = 31;
 /// Receivers that are answered in one round.
