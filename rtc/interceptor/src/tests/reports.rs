@@ -88,6 +88,21 @@ fn sender_reports_come_about_every_second_with_the_time_of_both_clocks() {
 }
 
 #[test]
+fn a_stream_that_is_silent_is_not_reported_on_until_it_goes_on() {
+    let mut world = World::new();
+    world.bind(&video());
+    world.send(A, packet(0, 0));
+    world.run(Duration::from_secs(60));
+    let reports = world.rtcp(B, as_sender_report).count();
+    assert!((4..=20).contains(&reports), "{reports}");
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.rtcp(B, as_sender_report).count(), reports);
+    world.send(A, packet(1, 3000));
+    world.run(ms(25));
+    assert_eq!(world.rtcp(B, as_sender_report).count(), reports + 1);
+}
+
+#[test]
 fn the_capture_time_sets_the_clock_of_the_report() {
     let mut world = World::new();
     world.bind(&video());
