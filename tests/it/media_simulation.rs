@@ -22,17 +22,23 @@ use crate::media_pair::*;
 use crate::operations::next_state;
 use crate::seeds::{for_each_seed, rng_of};
 
-/// Steps of one run.
-const STEPS: usize = 150;
-
 #[test]
 fn any_sequence_of_operations_on_media_ends_in_agreement() {
     for_each_seed(100, |seed| {
-        let mut world = World::new(seed);
-        for _ in 0..STEPS {
-            world.step();
+        World::run(seed, 150);
+    });
+}
+
+/// What a session leaves behind (m-sections, tags, payload types, ids of extensions) is used again, so
+/// that it may be as long as it likes.
+#[test]
+fn a_long_session_stays_in_agreement_and_does_not_grow() {
+    for_each_seed(1, |seed| {
+        let world = World::run(seed, 10_000);
+        // Six on each side at most, and the one of data channels.
+        for side in &world.sides {
+            assert!(side.places.len() <= 13, "{:?}", side.places);
         }
-        world.settle();
     });
 }
 
@@ -165,6 +171,16 @@ impl World {
             agreements: 0,
             log: Vec::new(),
         }
+    }
+
+    /// Takes so many steps and ends in agreement.
+    fn run(seed: u64, steps: usize) -> Self {
+        let mut world = Self::new(seed);
+        for _ in 0..steps {
+            world.step();
+        }
+        world.settle();
+        world
     }
 
     fn below(&mut self, bound: usize) -> usize {
