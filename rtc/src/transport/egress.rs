@@ -3,7 +3,7 @@ use std::time::Instant;
 use rtc_shared::{FiveTuple, Protocol, Transmit};
 use tracing::{debug, trace};
 
-use super::Transport;
+use super::{Traffic, Transport};
 use crate::media_path::MediaPath;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
@@ -23,7 +23,7 @@ impl Transport {
         if let Some(message) = self.ice.poll_write() {
             buf.extend_from_slice(&message.message);
             let path = message.transport.five_tuple();
-            return Some(self.sent(path, message.message.len(), 1, None));
+            return Some(self.counted(path, message.message.len(), 1, None));
         }
         let closing = self.farewell.is_some();
         let path = self.ice.selected_path().or(self.farewell)?;
@@ -65,7 +65,7 @@ impl Transport {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let length = self.dtls.as_mut()?.poll_transmit(now, buf, mtu)?;
-        Some(self.sent(path, length, 1, None))
+        Some(self.sent(now, path, length, 1, None))
     }
 
     fn poll_rtcp(
@@ -85,7 +85,7 @@ impl Transport {
             match srtp.send.protect_rtcp(datagram, length) {
                 Ok(length) => {
                     media.counters.rtcp_sent += 1;
-                    return Some(self.sent(path, length, 1, None));
+                    return Some(self.sent(now, path, length, 1, None));
                 }
                 Err(error) => {
                     debug!(%error, "RTCP cannot be encrypted");
@@ -142,7 +142,7 @@ impl Transport {
         let segment = segment
             .filter(|_| count > 1)
             .map(|length| length + overhead);
-        Some(self.sent(path, size, count, segment))
+        Some(self.sent(now, path, size, count, segment))
     }
 
     fn poll_sctp(
@@ -187,10 +187,24 @@ impl Transport {
         if count == 0 {
             return None;
         }
-        Some(self.sent(path, size, count, segment.filter(|_| count > 1)))
+        Some(self.sent(now, path, size, count, segment.filter(|_| count > 1)))
     }
 
+    /// Counts datagrams that are not ICE's own.
     fn sent(
+        &mut self,
+        now: Instant,
+        path: FiveTuple,
+        size: usize,
+        datagrams: usize,
+        segment_size: Option<usize>,
+    ) -> Transmit {
+        let count = |traffic: &mut Traffic| traffic.sent.add(now, datagrams, size);
+        self.paths.update(&path, count);
+        self.counted(path, size, datagrams, segment_size)
+    }
+
+    fn counted(
         &mut self,
         path: FiveTuple,
         size: usize,

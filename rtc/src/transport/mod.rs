@@ -3,6 +3,7 @@
 pub(crate) mod demux;
 mod egress;
 mod srtp;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use tracing::{debug, trace};
 
 use self::demux::Class;
 use self::srtp::{EarlyMedia, Srtp};
+use self::traffic::Paths;
+pub(crate) use self::traffic::Traffic;
 use crate::Error;
 use crate::media_path::{MediaCounters, MediaPath};
 use crate::peer_connection::configuration::{AddressRewrite, AddressRewriteMode, SettingEngine};
@@ -47,6 +50,7 @@ pub(crate) struct Transport {
     /// Where the last messages of a closed connection go.
     farewell: Option<FiveTuple>,
     pub(crate) counters: Counters,
+    pub(crate) paths: Paths,
 }
 
 /// What the answer told of the peer.
@@ -122,6 +126,7 @@ impl Transport {
             failure: None,
             farewell: None,
             counters: Counters::default(),
+            paths: Paths::default(),
         })
     }
 
@@ -311,7 +316,14 @@ impl Transport {
             }
             return;
         }
+        self.received(now, transport, datagram.len());
         self.feed_dtls(now, datagram, setting);
+    }
+
+    /// Counts a datagram of a path that ICE accepts.
+    fn received(&mut self, now: Instant, transport: &TransportContext, length: usize) {
+        let count = |traffic: &mut Traffic| traffic.received.add(now, 1, length);
+        self.paths.update(&transport.five_tuple(), count);
     }
 
     fn feed_dtls(&mut self, now: Instant, datagram: BytesMut, setting: &SettingEngine) {
