@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "rtc-rtcp",
             "rtc-srtp",
             "rtc-interceptor",
+            "rtc-media",
         ],
     ),
     ("rtc-driver", &["rtc"]),

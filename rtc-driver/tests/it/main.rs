@@ -16,4 +16,5 @@ mod endpoint;
 mod handles;
 mod lifetime;
 mod scene;
+mod tracks;
 mod world;
