@@ -159,6 +159,27 @@ fn a_track_can_be_taken_from_its_event() {
 }
 
 #[test]
+fn a_track_can_be_taken_before_the_answer() {
+    let world = Scene::new();
+    world.run(async {
+        let (alice, bob) = world.pair();
+        let here = alice.add_track(track("voice", Audio)).unwrap();
+        alice.set_local_description(None).unwrap();
+        let offer = alice.gathering_complete().await.unwrap();
+        bob.set_remote_description(offer).unwrap();
+        let there = bob.tracks().next().await.unwrap();
+        world.sleep(100 * MS).await;
+        bob.set_local_description(None).unwrap();
+        let answer = bob.gathering_complete().await.unwrap();
+        alice.set_remote_description(answer).unwrap();
+        bob.connected().await.unwrap();
+        alice.connected().await.unwrap();
+        here.write_rtp(packet(3)).await.unwrap();
+        assert_eq!(number(&there.read_rtp().await.unwrap()), 3);
+    });
+}
+
+#[test]
 fn a_transceiver_can_wait_for_its_track() {
     let world = Scene::new();
     world.run(async {
