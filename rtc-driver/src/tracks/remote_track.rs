@@ -27,6 +27,25 @@ use crate::{Error, RemoteLayer, RtpTransceiver};
 /// A handle: clones are of the same track, and share its packets. It is also a handle of its
 /// connection, which stays open as long as there is one.
 ///
+/// # Simulcast
+///
+/// ```
+/// use rtc_driver::RemoteTrack;
+/// use rtc_driver::rtc::media::Sample;
+///
+/// /// Gives the pictures of the largest layer to a decoder.
+/// async fn show(camera: RemoteTrack, mut decode: impl FnMut(Sample)) {
+///     let rids = camera.rids();
+///     let mut pictures = match rids.last() {
+///         Some(rid) => camera.layer(rid).samples(),
+///         None => camera.samples(),
+///     };
+///     while let Some(picture) = pictures.next().await {
+///         decode(picture);
+///     }
+/// }
+/// ```
+///
 /// # When nobody reads
 ///
 /// Up to 1,024 packets and 2 MiB wait, then the oldest make room ([`dropped`](Self::dropped)). Once the
