@@ -25,8 +25,8 @@ pub(super) struct Receiver {
     pub(super) has_ended: bool,
     pub(super) readers: Waiters,
     handles: usize,
-    /// It had a handle: what comes when there is none any more is for nobody.
-    had_handles: bool,
+    /// It was read by a handle: what comes when there is none any more is for nobody.
+    was_read: bool,
     layers: Vec<Layer>,
     next_layer: u32,
     /// Packets of no layer that is read alone, while there are such.
@@ -85,7 +85,7 @@ impl Receiver {
 
     /// Takes packets out of the core that shall not wait there.
     pub(super) fn take_packets(&mut self, view: &mut RTCRtpReceiver<'_>) {
-        if self.had_handles && self.handles == 0 {
+        if self.was_read && self.handles == 0 {
             while view.read_rtp().is_some() {}
         }
         if !self.layers.is_empty() {
@@ -187,7 +187,7 @@ impl State {
         let receiver = self.media.receivers.entry(id).or_default();
         receiver.track_id.get_or_insert_with(|| track_id.clone());
         receiver.handles += 1;
-        if !std::mem::replace(&mut receiver.had_handles, true)
+        if receiver.codecs.is_empty()
             && let Some(view) = self.core.rtp_receiver(id.receiver_id())
         {
             receiver.take_codecs(&view);
@@ -213,6 +213,7 @@ impl State {
     pub(super) fn layer_handle_made(&mut self, id: RTCRtpTransceiverId, rid: &str) -> LayerId {
         let receiver = self.media.receivers.entry(id).or_default();
         let layer = receiver.add_layer(rid);
+        receiver.was_read = true;
         if let Some(mut view) = self.core.rtp_receiver(id.receiver_id()) {
             receiver.take_packets(&mut view);
         }
@@ -234,6 +235,7 @@ impl State {
         let Some(receiver) = self.media.receivers.get_mut(&id) else {
             return Step::Done(None);
         };
+        receiver.was_read = true;
         let packet = match layer {
             Some(layer) => receiver.layer_mut(layer).and_then(|layer| {
                 let packet = layer.ring.packets.pop_front()?;

@@ -48,8 +48,8 @@ use crate::{Error, RemoteLayer, RtpTransceiver};
 ///
 /// # When nobody reads
 ///
-/// Up to 1,024 packets and 2 MiB wait, then the oldest make room ([`dropped`](Self::dropped)). Once the
-/// last handle is dropped, packets are thrown away until there is another, which
+/// Up to 1,024 packets and 2 MiB wait, then the oldest make room ([`dropped`](Self::dropped)). Once a
+/// track that was read has no handle any more, its packets are thrown away until there is another, which
 /// [`RtpTransceiver::receiver`] gives.
 pub struct RemoteTrack {
     transceiver: RtpTransceiver,

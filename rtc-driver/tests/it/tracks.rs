@@ -425,21 +425,26 @@ fn a_stopped_transceiver_ends_its_tracks_on_both_sides() {
 }
 
 #[test]
-fn without_a_handle_packets_are_thrown_away() {
+fn without_a_handle_packets_of_a_track_that_was_read_are_thrown_away() {
     let world = Scene::new();
     world.run(async {
         let OneWay {
             bob, here, there, ..
         } = world.one_way(Video).await;
-        here.write_rtp(packet(1)).await.unwrap();
-        world.sleep(50 * MS).await;
         let transceiver = there.transceiver();
         drop(there);
+        here.write_rtp(packet(1)).await.unwrap();
         here.write_rtp(packet(2)).await.unwrap();
         world.sleep(50 * MS).await;
+        // It was only looked at so far.
         let there = transceiver.receiver();
+        assert_eq!(number(&there.read_rtp().await.unwrap()), 1);
+        drop(there);
         here.write_rtp(packet(3)).await.unwrap();
-        assert_eq!(number(&there.read_rtp().await.unwrap()), 3);
+        world.sleep(50 * MS).await;
+        let there = transceiver.receiver();
+        here.write_rtp(packet(4)).await.unwrap();
+        assert_eq!(number(&there.read_rtp().await.unwrap()), 4);
         drop(bob);
     });
 }
