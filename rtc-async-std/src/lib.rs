@@ -27,6 +27,44 @@
 //! # Ok(()) }) }
 //! ```
 //!
+//! # Audio and video
+//!
+//! A [`LocalTrack`] takes frames or RTP packets, a [`RemoteTrack`] gives them; the types of packets and
+//! frames are in [`rtc::rtp`], [`rtc::rtcp`] and [`rtc::media`]. Encoders and decoders are yours.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { async_std::task::block_on(async {
+//! use std::time::Duration;
+//!
+//! use rtc_async_std::rtc::media::Sample;
+//! use rtc_async_std::rtc::media_stream::MediaStreamTrack;
+//! use rtc_async_std::rtc::rtp_transceiver::RtpCodecKind;
+//!
+//! let alice = rtc_async_std::builder().bind("127.0.0.1:0".parse()?).build()?;
+//! let bob = rtc_async_std::builder().bind("127.0.0.1:0".parse()?).build()?;
+//!
+//! let voice = MediaStreamTrack::new("desk", "voice", "", RtpCodecKind::Audio, vec![]);
+//! let microphone = alice.add_track(voice)?;
+//! alice.set_local_description(None)?;
+//! bob.set_remote_description(alice.gathering_complete().await?)?;
+//! bob.set_local_description(None)?;
+//! alice.set_remote_description(bob.gathering_complete().await?)?;
+//! let heard = bob.tracks().next().await.ok_or("no track")?;
+//! alice.connected().await?;
+//! bob.connected().await?;
+//!
+//! // 20 ms of silence, as Opus has it.
+//! let frame = Sample {
+//!     data: vec![0xf8, 0xff, 0xfe].into(),
+//!     duration: Duration::from_millis(20),
+//!     ..Sample::default()
+//! };
+//! microphone.write_sample(&frame).await?;
+//! let received = heard.samples().next().await.ok_or("no sound")?;
+//! assert_eq!(received.data, frame.data);
+//! # Ok(()) }) }
+//! ```
+//!
 //! [`DataChannel::into_io`] gives a channel the I/O traits of `futures-io`, which are those of
 //! async-std.
 

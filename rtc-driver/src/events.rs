@@ -220,8 +220,12 @@ const MAX_INCOMING: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use rtc::peer_connection::RTCPeerConnection;
+    use rtc::peer_connection::configuration::RTCConfiguration;
     use rtc::peer_connection::event::RTCPeerConnectionEvent as E;
     use rtc::peer_connection::state::RTCPeerConnectionState as S;
+    use rtc::rtp_transceiver::{RTCRtpTransceiverId, RtpCodecKind};
+    use rtc::sansio::Protocol;
 
     use super::*;
 
@@ -277,5 +281,76 @@ mod tests {
         let opened = E::OnDataChannel(RTCDataChannelEvent::OnOpen(2));
         assert_eq!(queue.next_event(), Some(opened));
         assert_eq!(queue.next_channel(), None);
+    }
+
+    fn wish(sender: RTCRtpSenderId, ssrc: u32) -> RTCRtpSenderEvent {
+        RTCRtpSenderEvent::OnKeyFrameRequest {
+            sender_id: sender,
+            track_id: None,
+            ssrc,
+            rid: None,
+        }
+    }
+
+    /// Identifiers are given by connections alone.
+    fn transceivers(count: usize) -> Vec<RTCRtpTransceiverId> {
+        let mut connection = RTCPeerConnection::new(RTCConfiguration::default()).unwrap();
+        let mut add = || connection.add_transceiver_from_kind(RtpCodecKind::Audio, None);
+        (0..count).map(|_| add().unwrap()).collect()
+    }
+
+    /// Two tracks that a peer offers.
+    fn opened_tracks() -> Vec<RTCTrackEventInit> {
+        let connection = || RTCPeerConnection::new(RTCConfiguration::default()).unwrap();
+        let (mut offerer, mut answerer) = (connection(), connection());
+        for _ in 0..2 {
+            offerer
+                .add_transceiver_from_kind(RtpCodecKind::Audio, None)
+                .unwrap();
+        }
+        let offer = offerer.create_offer(None).unwrap();
+        answerer.set_remote_description(offer).unwrap();
+        let events = std::iter::from_fn(|| answerer.poll_event());
+        let opened = events.filter_map(|event| match event {
+            E::OnTrack(RTCTrackEvent::OnOpen(init)) => Some(init),
+            _ => None,
+        });
+        opened.collect()
+    }
+
+    #[test]
+    fn a_track_goes_to_one_reader() {
+        let mut queue = EventQueue::default();
+        let inits = opened_tracks();
+        for init in &inits {
+            assert_eq!(queue.push_track(init.clone()), Ok(()));
+        }
+        queue.track_readers = 1;
+        assert_eq!(queue.next_event(), None);
+        assert_eq!(queue.next_track().as_ref(), inits.first());
+        queue.track_readers = 0;
+        let opened = E::OnTrack(RTCTrackEvent::OnOpen(inits[1].clone()));
+        assert_eq!(queue.next_event(), Some(opened));
+        assert_eq!(queue.next_track(), None);
+    }
+
+    #[test]
+    fn wishes_replace_their_like_and_leave_room_for_others() {
+        let mut queue = EventQueue::default();
+        let ids = transceivers(2);
+        let [one, two] = [ids[0].sender_id(), ids[1].sender_id()];
+        queue.push(E::OnNegotiationNeededEvent);
+        for ssrc in 0..100 {
+            queue.push(E::OnRtpSender(wish(one, ssrc)));
+            queue.push(E::OnRtpSender(wish(one, ssrc)));
+        }
+        assert_eq!(queue.queue.len(), 1 + MAX_FEEDBACK);
+        queue.push(E::OnRtpSender(wish(two, 7)));
+        assert_eq!(queue.take_feedback(two), [wish(two, 7)]);
+        assert_eq!(queue.next_event(), Some(E::OnNegotiationNeededEvent));
+        let taken = queue.take_feedback(one);
+        assert_eq!(taken.len(), MAX_FEEDBACK - 1);
+        assert_eq!(taken.last(), Some(&wish(one, 99)));
+        assert_eq!(queue.next_event(), None);
     }
 }

@@ -5,7 +5,7 @@
 //! types. An adapter is a [`Runtime`]: a [`DatagramSocket`], a [`Timer`] and a way to spawn a task.
 //!
 //! * [`Builder`] binds sockets and makes a [`PeerConnection`], a handle that can be cloned and sent to
-//!   other threads; likewise [`DataChannel`].
+//!   other threads; likewise [`DataChannel`], [`LocalTrack`] and [`RemoteTrack`].
 //! * [`Driver`] is the task behind them. It shares the state machine with the handles under one lock
 //!   that is held for calls of the state machine only.
 //! * [`Endpoint`] is for servers: many connections behind the same sockets, driven by one
@@ -13,6 +13,41 @@
 //! * [`Pump`] is the loop inside the drivers. Reactors without futures use it alone.
 //! * [`udp`] is what adapters make their sockets of.
 //! * `test`, with the feature `test-util`, is a runtime with a virtual clock and a simulated network.
+//!
+//! # Audio and video
+//!
+//! What is sent is a [`LocalTrack`], what the peer sends a [`RemoteTrack`]; both are halves of an
+//! [`RtpTransceiver`]. Each deals in RTP packets ([`write_rtp`](LocalTrack::write_rtp),
+//! [`read_rtp`](RemoteTrack::read_rtp)) or in frames ([`write_sample`](LocalTrack::write_sample),
+//! [`samples`](RemoteTrack::samples)), and in layers where there are several. The encoder listens to
+//! [`feedback`](LocalTrack::feedback), the decoder may
+//! [`request_key_frame`](RemoteTrack::request_key_frame). A server that forwards to many:
+//!
+//! ```
+//! use rtc_driver::{LocalTrack, RemoteTrack, SendError, TrackFeedback};
+//!
+//! /// Sends what comes from one peer to others, until it ends.
+//! async fn forward(from: RemoteTrack, to: Vec<LocalTrack>) -> Result<(), SendError> {
+//!     let extensions = from.extension_map();
+//!     while let Some(packet) = from.read_rtp().await {
+//!         for track in &to {
+//!             // Cheap: the payload is shared.
+//!             track.forward_rtp(packet.clone(), &extensions).await?;
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! /// Passes on what one of them wishes.
+//! async fn pass_back(from: LocalTrack, to: RemoteTrack) {
+//!     let mut wishes = from.feedback();
+//!     while let Some(wish) = wishes.next().await {
+//!         if let TrackFeedback::KeyFrameRequest { .. } = wish {
+//!             to.request_key_frame();
+//!         }
+//!     }
+//! }
+//! ```
 //!
 //! # An adapter
 //!

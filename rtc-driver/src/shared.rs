@@ -327,6 +327,7 @@ impl State {
     /// Takes what the core has to tell and finds out whom it concerns.
     pub(crate) fn route(&mut self, wakes: &mut Vec<Waker>) {
         let mut told = false;
+        self.keep_unread();
         while let Some(event) = self.core.poll_event() {
             told = true;
             self.on_event(event, wakes);
@@ -420,9 +421,10 @@ impl State {
         self.media.take_all(wakes);
     }
 
-    /// Whether the peer has all that was given to `send`.
+    /// Whether the peer has all that was given to channels, and packets of media have left.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.core.is_flushed()
+        let is_up = self.core.connection_state() == RTCPeerConnectionState::Connected;
+        self.core.is_flushed() && (!is_up || self.core.buffered_rtp() == 0)
     }
 
     fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {

@@ -71,6 +71,78 @@
 //! # }
 //! ```
 //!
+//! # Audio and video
+//!
+//! Tracks are those of the core: what comes is given by [`poll_read`](PeerConnection::poll_read), or per
+//! receiver, and what is sent is written to a sender. Frames become packets and packets frames by
+//! [`rtc::media`].
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use mio::{Events, Interest, Poll, Token};
+//! use rtc_mio::PeerConnection;
+//! use rtc_mio::rtc::media_stream::MediaStreamTrack;
+//! use rtc_mio::rtc::peer_connection::message::RTCMessage;
+//! use rtc_mio::rtc::peer_connection::state::RTCPeerConnectionState;
+//! use rtc_mio::rtc::rtp::Packet;
+//! use rtc_mio::rtc::rtp_transceiver::RtpCodecKind;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut poll = Poll::new()?;
+//! let mut peers = Vec::new();
+//! for i in 0..2 {
+//!     let builder = rtc_mio::builder().bind("127.0.0.1:0".parse()?);
+//!     let mut peer = PeerConnection::new(builder, Instant::now())?;
+//!     let token = Token(i * PeerConnection::TOKENS);
+//!     poll.registry().register(&mut peer, token, Interest::READABLE)?;
+//!     peers.push(peer);
+//! }
+//! let [alice, bob] = peers.as_mut_slice() else { unreachable!() };
+//! let voice = MediaStreamTrack::new("desk", "voice", "", RtpCodecKind::Audio, vec![]);
+//! let sender = alice.core().add_track(voice)?;
+//! alice.core().set_local_description_implicit()?;
+//! let offer = alice.core().local_description().ok_or("no offer")?;
+//! bob.core().set_remote_description(offer)?;
+//! bob.core().set_local_description_implicit()?;
+//! let answer = bob.core().local_description().ok_or("no answer")?;
+//! alice.core().set_remote_description(answer)?;
+//!
+//! let mut events = Events::with_capacity(64);
+//! let (mut is_sent, mut heard) = (false, None);
+//! while heard.is_none() {
+//!     let now = Instant::now();
+//!     let deadline = peers.iter_mut().filter_map(|peer| peer.deadline(now)).min();
+//!     poll.poll(&mut events, deadline.map(|deadline| deadline.saturating_duration_since(now)))?;
+//!
+//!     let now = Instant::now();
+//!     for event in &events {
+//!         peers[event.token().0 / PeerConnection::TOKENS].process(event, now);
+//!     }
+//!     for peer in &mut peers {
+//!         if peer.deadline(now).is_some_and(|deadline| deadline <= now) {
+//!             peer.drive(now);
+//!         }
+//!         while peer.poll_event().is_some() {}
+//!     }
+//!     let [alice, bob] = peers.as_mut_slice() else { unreachable!() };
+//!     let is_up = alice.core().connection_state() == RTCPeerConnectionState::Connected;
+//!     if is_up && !std::mem::replace(&mut is_sent, true) {
+//!         let packet = Packet { payload: b"a sound"[..].into(), ..Packet::default() };
+//!         alice.core().rtp_sender(sender).ok_or("stopped")?.write_rtp(packet)?;
+//!         alice.drive(now);
+//!     }
+//!     while let Some(message) = bob.poll_read() {
+//!         if let RTCMessage::RtpPacket(_, packet) = message {
+//!             heard = Some(packet.payload);
+//!         }
+//!     }
+//! }
+//! assert_eq!(heard.as_deref(), Some(&b"a sound"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Other threads
 //!
 //! A [`Remote`] has the loop's thread call a function with the state machine. It wakes the loop by mio's

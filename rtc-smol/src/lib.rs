@@ -27,6 +27,45 @@
 //! # Ok(()) }) }
 //! ```
 //!
+//! # Audio and video
+//!
+//! A [`LocalTrack`] takes frames or RTP packets, a [`RemoteTrack`] gives them; the types of packets and
+//! frames are in [`rtc::rtp`], [`rtc::rtcp`] and [`rtc::media`]. Encoders and decoders are yours.
+//!
+#![cfg_attr(feature = "smol", doc = "```")]
+#![cfg_attr(not(feature = "smol"), doc = "```ignore")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> { smol::block_on(async {
+//! use std::time::Duration;
+//!
+//! use rtc_smol::rtc::media::Sample;
+//! use rtc_smol::rtc::media_stream::MediaStreamTrack;
+//! use rtc_smol::rtc::rtp_transceiver::RtpCodecKind;
+//!
+//! let alice = rtc_smol::builder().bind("127.0.0.1:0".parse()?).build()?;
+//! let bob = rtc_smol::builder().bind("127.0.0.1:0".parse()?).build()?;
+//!
+//! let voice = MediaStreamTrack::new("desk", "voice", "", RtpCodecKind::Audio, vec![]);
+//! let microphone = alice.add_track(voice)?;
+//! alice.set_local_description(None)?;
+//! bob.set_remote_description(alice.gathering_complete().await?)?;
+//! bob.set_local_description(None)?;
+//! alice.set_remote_description(bob.gathering_complete().await?)?;
+//! let heard = bob.tracks().next().await.ok_or("no track")?;
+//! alice.connected().await?;
+//! bob.connected().await?;
+//!
+//! // 20 ms of silence, as Opus has it.
+//! let frame = Sample {
+//!     data: vec![0xf8, 0xff, 0xfe].into(),
+//!     duration: Duration::from_millis(20),
+//!     ..Sample::default()
+//! };
+//! microphone.write_sample(&frame).await?;
+//! let received = heard.samples().next().await.ok_or("no sound")?;
+//! assert_eq!(received.data, frame.data);
+//! # Ok(()) }) }
+//! ```
+//!
 //! The I/O traits that smol's world uses are those of `futures-io`:
 //! [`DataChannel::into_io`] gives a channel these.
 //!

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCEvent;
+use rtc::rtp::Packet;
+use rtc::rtp_transceiver::RtpCodecKind;
 use rtc::shared::{TaggedBytesMut, Transmit, TransportContext};
 use rtc_driver::test::{Link, World};
 use rtc_driver::{
@@ -189,6 +192,40 @@ pub(crate) fn measure_driver() {
     println!("silence: {each:.3} allocations per datagram");
     // Requests and answers of ICE, which are made one by one.
     assert!(each < 2.0, "{each} allocations per datagram of silence");
+}
+
+/// Tracks on the virtual runtime: one packet after the other, and frames.
+pub(crate) fn measure_tracks() {
+    let world = World::new(1);
+    world.set_default_link(Link::new(Duration::from_millis(1)));
+    let hosts = [world.host(["192.0.2.1"]), world.host(["192.0.2.2"])];
+    let peers = [0, 1].map(|index| hosts[index].builder().build().unwrap());
+    let track = MediaStreamTrack::new("stream", "camera", "", RtpCodecKind::Video, vec![]);
+    let here = peers[0].add_track(track).unwrap();
+    world.run(open(&peers));
+    let there = world.run(peers[1].tracks().next()).unwrap();
+    let payload = Bytes::from(vec![7; SIZE]);
+    let mut number = 0_u16;
+    let mut transfer = |count: usize| {
+        world.run(async {
+            for _ in 0..count {
+                let mut packet = Packet::default();
+                packet.header.sequence_number = number;
+                packet.payload = payload.clone();
+                number = number.wrapping_add(1);
+                here.write_rtp(packet).await.unwrap();
+                let received = there.read_rtp().await.unwrap();
+                assert_eq!(received.payload.len(), SIZE);
+            }
+        });
+    };
+    transfer(10_000);
+    let before = allocations();
+    transfer(10_000);
+    let each = (allocations() - before) as f64 / 10_000.0;
+    println!("{each:.3} allocations per packet");
+    // Reports and feedback, of which there is some for many packets.
+    assert!(each < 0.5, "{each} allocations per packet");
 }
 
 async fn open([alice, bob]: &[PeerConnection; 2]) -> (DataChannel, DataChannel) {

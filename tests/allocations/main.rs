@@ -48,6 +48,12 @@ fn a_driver_allocates_for_messages_and_not_for_datagrams() {
 }
 
 #[test]
+fn tracks_cost_few_allocations() {
+    let _alone = ALONE.lock().unwrap();
+    driver::measure_tracks();
+}
+
+#[test]
 fn a_message_costs_few_allocations() {
     let _alone = ALONE.lock().unwrap();
     let mut pair = Pair::connected();

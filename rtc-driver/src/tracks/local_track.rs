@@ -23,7 +23,51 @@ use crate::{Error, Feedback, Overflow, RtpTransceiver, SendError};
 /// long as there is one. Dropping it changes nothing else: what ends the track is
 /// [`remove_track`](crate::PeerConnection::remove_track).
 ///
-/// Either packets are written or samples; who writes both on one encoding numbers both.
+/// Packets or samples are written, not both for one encoding: each kind counts its numbers by itself.
+///
+/// A file, over a simulated network:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rtc_driver::Overflow;
+/// use rtc_driver::rtc::media::{DEFAULT_MAX_FRAME, IvfReader, Sample};
+/// use rtc_driver::rtc::media_stream::MediaStreamTrack;
+/// use rtc_driver::rtc::rtp_transceiver::RtpCodecKind;
+/// use rtc_driver::test::World;
+///
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/media/vp8.ivf");
+/// let world = World::new(7);
+/// let (here, there) = (world.host(["192.0.2.1"]), world.host(["192.0.2.2"]));
+/// world.run(async {
+///     let (alice, bob) = (here.builder().build()?, there.builder().build()?);
+///     let film = MediaStreamTrack::new("film", "pictures", "", RtpCodecKind::Video, vec![]);
+///     let track = alice.add_track(film)?;
+///     track.set_overflow(Overflow::Wait);
+///     alice.set_local_description(None)?;
+///     bob.set_remote_description(alice.gathering_complete().await?)?;
+///     bob.set_local_description(None)?;
+///     alice.set_remote_description(bob.gathering_complete().await?)?;
+///     let mut seen = bob.tracks().next().await.ok_or("no track")?.samples();
+///
+///     let file = std::fs::read(path)?;
+///     let mut reader = IvfReader::new(&file[..], DEFAULT_MAX_FRAME)?;
+///     while let Some(frame) = reader.next_frame()? {
+///         let sample = Sample {
+///             data: frame.data,
+///             duration: Duration::from_millis(33),
+///             ..Sample::default()
+///         };
+///         track.write_sample(&sample).await?;
+///         here.runtime().sleep(sample.duration).await;
+///         assert_eq!(seen.next().await.ok_or("ended")?.data, sample.data);
+///     }
+///     alice.close().await?;
+///     assert!(seen.next().await.is_none());
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LocalTrack {
     transceiver: RtpTransceiver,
 }

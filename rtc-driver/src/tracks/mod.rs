@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
+use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCPeerConnectionEvent, RTCTrackEvent};
+use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::rtp_transceiver::RTCRtpTransceiverId;
 
 use self::receiving::Receiver;
@@ -45,6 +47,10 @@ pub(crate) struct Media {
     feedback_told: bool,
     /// The generation of what was negotiated at the latest turn of the driver.
     generation: u64,
+    /// Whether the connection was up then.
+    is_up: bool,
+    /// What was unread when the connection was closed has been taken out of the core.
+    has_kept_unread: bool,
     /// The time of that turn.
     now: Option<Instant>,
     /// The first time that somebody who waits has set, or one that was set before.
@@ -127,6 +133,10 @@ impl State {
         if std::mem::replace(&mut self.media.generation, generation) != generation {
             self.take_changes(wakes);
         }
+        let is_up = self.core.connection_state() == RTCPeerConnectionState::Connected;
+        if std::mem::replace(&mut self.media.is_up, is_up) != is_up {
+            self.media.writers.take_all(wakes);
+        }
         if !self.media.writers.is_empty() && self.core.buffered_rtp() <= sending::ROOM {
             let waits_for_room = |when| when == When::Room;
             self.media.writers.take_if(waits_for_room, wakes);
@@ -144,18 +154,42 @@ impl State {
     fn take_changes(&mut self, wakes: &mut Vec<Waker>) {
         let Self { core, media, .. } = self;
         media.writers.take_all(wakes);
+        let is_over = |core: &mut RTCPeerConnection, id| {
+            core.rtp_transceiver(id).is_none_or(|it| it.stopped())
+        };
         for (&id, receiver) in &mut media.receivers {
             receiver.forget_sources();
-            if core.rtp_transceiver(id).is_none_or(|it| it.stopped()) {
+            if let Some(view) = core.rtp_receiver(id.receiver_id()) {
+                receiver.take_codecs(&view);
+            }
+            if is_over(core, id) {
                 receiver.waiters().for_each(|it| it.take_all(wakes));
+            }
+        }
+        for (&id, sender) in &mut media.senders {
+            if is_over(core, id) {
+                sender.feedback_waiters.take_all(wakes);
             }
         }
         media
             .senders
-            .retain(|&id, sender| sender.is_used() || core.rtp_transceiver(id).is_some());
+            .retain(|&id, it| it.is_used() || !is_over(core, id));
         media
             .receivers
-            .retain(|&id, receiver| receiver.is_used() || core.rtp_transceiver(id).is_some());
+            .retain(|&id, it| it.is_used() || !is_over(core, id));
+    }
+
+    /// The core forgets what was not read once it has told that tracks have ended: what their readers
+    /// have still to read is kept here.
+    pub(crate) fn keep_unread(&mut self) {
+        if !self.core.is_closed() || std::mem::replace(&mut self.media.has_kept_unread, true) {
+            return;
+        }
+        for (&id, receiver) in &mut self.media.receivers {
+            if let Some(mut view) = self.core.rtp_receiver(id.receiver_id()) {
+                receiver.take_all_packets(&mut view);
+            }
+        }
     }
 
     pub(crate) fn on_track(&mut self, event: RTCTrackEvent, wakes: &mut Vec<Waker>) {

@@ -4,7 +4,9 @@ use std::task::Waker;
 
 use rtc::media_stream::MediaStreamTrackId;
 use rtc::rtp::Packet;
-use rtc::rtp_transceiver::{PayloadType, RTCRtpReceiver, RTCRtpTransceiverId, SSRC};
+use rtc::rtp_transceiver::{
+    PayloadType, RTCRtpCodecParameters, RTCRtpReceiver, RTCRtpTransceiverId, SSRC,
+};
 
 use crate::shared::State;
 use crate::waiters::{LayerId, Step, Waiters, When};
@@ -23,8 +25,8 @@ pub(super) struct Receiver {
     pub(super) has_ended: bool,
     pub(super) readers: Waiters,
     handles: usize,
-    /// It had a handle: what comes when there is none any more is for nobody.
-    had_handles: bool,
+    /// It was read by a handle: what comes when there is none any more is for nobody.
+    was_read: bool,
     layers: Vec<Layer>,
     next_layer: u32,
     /// Packets of no layer that is read alone, while there are such.
@@ -32,6 +34,8 @@ pub(super) struct Receiver {
     /// The layers of sources, as far as they were asked for. Forgotten when layers or sources change.
     sources: Vec<(SSRC, Option<LayerId>)>,
     payload_type: Option<PayloadType>,
+    /// What was negotiated last, also when nothing is received any more.
+    codecs: Vec<RTCRtpCodecParameters>,
     /// Packets that layers, which are read alone no more, have dropped.
     dropped: u64,
 }
@@ -81,12 +85,16 @@ impl Receiver {
 
     /// Takes packets out of the core that shall not wait there.
     pub(super) fn take_packets(&mut self, view: &mut RTCRtpReceiver<'_>) {
-        if self.had_handles && self.handles == 0 {
+        if self.was_read && self.handles == 0 {
             while view.read_rtp().is_some() {}
         }
-        if self.layers.is_empty() {
-            return;
+        if !self.layers.is_empty() {
+            self.take_all_packets(view);
         }
+    }
+
+    /// Takes all packets out of the core.
+    pub(super) fn take_all_packets(&mut self, view: &mut RTCRtpReceiver<'_>) {
         while let Some(packet) = view.read_rtp() {
             let layer = self.layer_of(packet.header.ssrc, view);
             match layer.and_then(|id| self.layer_mut(id)) {
@@ -110,6 +118,14 @@ impl Receiver {
 
     pub(super) fn forget_sources(&mut self) {
         self.sources.clear();
+    }
+
+    /// Takes over what was negotiated.
+    pub(super) fn take_codecs(&mut self, view: &RTCRtpReceiver<'_>) {
+        let codecs = view.get_parameters().rtp_parameters.codecs;
+        if !codecs.is_empty() {
+            self.codecs = codecs;
+        }
     }
 
     fn layer_of(&mut self, ssrc: SSRC, view: &RTCRtpReceiver<'_>) -> Option<LayerId> {
@@ -171,7 +187,11 @@ impl State {
         let receiver = self.media.receivers.entry(id).or_default();
         receiver.track_id.get_or_insert_with(|| track_id.clone());
         receiver.handles += 1;
-        receiver.had_handles = true;
+        if receiver.codecs.is_empty()
+            && let Some(view) = self.core.rtp_receiver(id.receiver_id())
+        {
+            receiver.take_codecs(&view);
+        }
     }
 
     pub(super) fn remote_handle_dropped(&mut self, id: RTCRtpTransceiverId) {
@@ -193,6 +213,7 @@ impl State {
     pub(super) fn layer_handle_made(&mut self, id: RTCRtpTransceiverId, rid: &str) -> LayerId {
         let receiver = self.media.receivers.entry(id).or_default();
         let layer = receiver.add_layer(rid);
+        receiver.was_read = true;
         if let Some(mut view) = self.core.rtp_receiver(id.receiver_id()) {
             receiver.take_packets(&mut view);
         }
@@ -214,6 +235,7 @@ impl State {
         let Some(receiver) = self.media.receivers.get_mut(&id) else {
             return Step::Done(None);
         };
+        receiver.was_read = true;
         let packet = match layer {
             Some(layer) => receiver.layer_mut(layer).and_then(|layer| {
                 let packet = layer.ring.packets.pop_front()?;
@@ -240,16 +262,43 @@ impl State {
         }
     }
 
-    /// The payload type of the packet that was read last.
-    pub(super) fn payload_type_read(
+    /// The codec of packets of a payload type.
+    pub(super) fn codec_received(
+        &mut self,
+        id: RTCRtpTransceiverId,
+        payload_type: PayloadType,
+    ) -> Option<&RTCRtpCodecParameters> {
+        self.take_new_codecs(id);
+        let codecs = &self.media.receivers.get(&id)?.codecs;
+        codecs.iter().find(|it| it.payload_type == payload_type)
+    }
+
+    /// The codec of the packet that was read last, or that which is expected.
+    pub(super) fn codec_read(
         &mut self,
         id: RTCRtpTransceiverId,
         layer: Option<LayerId>,
-    ) -> Option<PayloadType> {
+    ) -> Option<&RTCRtpCodecParameters> {
+        self.take_new_codecs(id);
         let receiver = self.media.receivers.get_mut(&id)?;
-        match layer {
+        let payload_type = match layer {
             Some(layer) => receiver.layer_mut(layer)?.payload_type,
             None => receiver.payload_type,
+        };
+        let mut codecs = receiver.codecs.iter();
+        let read = codecs.find(|it| Some(it.payload_type) == payload_type);
+        read.or_else(|| receiver.codecs.first())
+    }
+
+    /// What was negotiated since the latest turn of the driver counts too.
+    fn take_new_codecs(&mut self, id: RTCRtpTransceiverId) {
+        if self.core.media_generation() == self.media.generation {
+            return;
+        }
+        let receiver = self.media.receivers.get_mut(&id);
+        let view = self.core.rtp_receiver(id.receiver_id());
+        if let (Some(receiver), Some(view)) = (receiver, view) {
+            receiver.take_codecs(&view);
         }
     }
 

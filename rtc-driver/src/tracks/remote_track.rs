@@ -27,10 +27,29 @@ use crate::{Error, RemoteLayer, RtpTransceiver};
 /// A handle: clones are of the same track, and share its packets. It is also a handle of its
 /// connection, which stays open as long as there is one.
 ///
+/// # Simulcast
+///
+/// ```
+/// use rtc_driver::RemoteTrack;
+/// use rtc_driver::rtc::media::Sample;
+///
+/// /// Gives the pictures of the largest layer to a decoder.
+/// async fn show(camera: RemoteTrack, mut decode: impl FnMut(Sample)) {
+///     let rids = camera.rids();
+///     let mut pictures = match rids.last() {
+///         Some(rid) => camera.layer(rid).samples(),
+///         None => camera.samples(),
+///     };
+///     while let Some(picture) = pictures.next().await {
+///         decode(picture);
+///     }
+/// }
+/// ```
+///
 /// # When nobody reads
 ///
-/// Up to 1,024 packets and 2 MiB wait, then the oldest make room ([`dropped`](Self::dropped)). Once the
-/// last handle is dropped, packets are thrown away until there is another, which
+/// Up to 1,024 packets and 2 MiB wait, then the oldest make room ([`dropped`](Self::dropped)). Once a
+/// track that was read has no handle any more, its packets are thrown away until there is another, which
 /// [`RtpTransceiver::receiver`] gives.
 pub struct RemoteTrack {
     transceiver: RtpTransceiver,
@@ -147,7 +166,7 @@ impl RemoteTrack {
     }
 
     /// The codec of the packet that was read last; before the first one, the codec that the peer is
-    /// expected to use. `None` while receiving is not negotiated.
+    /// expected to use. `None` before receiving is negotiated.
     #[must_use]
     pub fn codec(&self) -> Option<RTCRtpCodecParameters> {
         self.codec_read(None)
@@ -156,8 +175,9 @@ impl RemoteTrack {
     /// The codec of packets of this payload type.
     #[must_use]
     pub fn codec_of(&self, payload_type: PayloadType) -> Option<RTCRtpCodecParameters> {
-        self.view(|receiver| receiver.codec(payload_type).cloned())
-            .flatten()
+        let id = self.transceiver.id;
+        let handle = &self.transceiver.handle;
+        handle.with(|state| state.codec_received(id, payload_type).cloned())
     }
 
     /// The simulcast layers: those that the peer has announced, and those of which packets have come.
@@ -208,17 +228,8 @@ impl RemoteTrack {
     /// See [`codec`](Self::codec).
     pub(super) fn codec_read(&self, layer: Option<LayerId>) -> Option<RTCRtpCodecParameters> {
         let id = self.transceiver.id;
-        self.transceiver.handle.with(|state| {
-            let read = state.payload_type_read(id, layer);
-            let receiver = state.core.rtp_receiver(id.receiver_id())?;
-            match read.and_then(|payload_type| receiver.codec(payload_type)) {
-                Some(codec) => Some(codec.clone()),
-                None => {
-                    let parameters = receiver.get_parameters().rtp_parameters;
-                    parameters.codecs.into_iter().next()
-                }
-            }
-        })
+        let handle = &self.transceiver.handle;
+        handle.with(|state| state.codec_read(id, layer).cloned())
     }
 
     pub(super) fn view<R>(&self, f: impl FnOnce(&RTCRtpReceiver<'_>) -> R) -> Option<R> {

@@ -194,7 +194,7 @@ impl Samples {
         let (ssrc, payload_type) = (packet.header.ssrc, packet.header.payload_type);
         if let Some(current) = &mut self.current {
             let is_other = current.ssrc != ssrc;
-            if is_other && self.layer.is_none() && self.track.rid_of(ssrc).is_some() {
+            if is_other && self.layer.is_none() && is_layer(&self.track, ssrc) {
                 // Another layer of a simulcast.
                 return None;
             }
@@ -229,6 +229,12 @@ impl Samples {
         }
         None
     }
+}
+
+/// The source is one of the layers of a simulcast.
+fn is_layer(track: &RemoteTrack, ssrc: SSRC) -> bool {
+    let is_layer = track.view(|receiver| receiver.rid(ssrc).is_some());
+    is_layer.unwrap_or_default()
 }
 
 impl Current {

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use rtc::media::{Codec, Sample, SampleSender, SampleSenderConfig, UnsupportedCodec};
 use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::rtp::Packet;
 use rtc::rtp::extension::ExtensionMap;
 use rtc::rtp_transceiver::{
@@ -23,14 +24,15 @@ use crate::{Error, SendError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// Writing waits until there is room, which is less than 512 packets, and until sending is
-    /// negotiated. For sources that can wait, such as files.
+    /// Writing waits until fewer than 256 packets wait, sending is negotiated and the connection is up.
+    /// For sources that can wait, such as files; the peer takes no more in than it has room for, so they
+    /// keep to the time of their media all the same.
     Wait,
     /// Writing never waits. Before sending is negotiated packets are dropped; afterwards the oldest
     /// that wait make room. For live sources.
     #[default]
     DropOldest,
-    /// Writing never waits. When 512 packets wait already, or some were dropped, the track's packets
+    /// Writing never waits. When 2,048 packets wait already, or some were dropped, the track's packets
     /// are dropped up to the next key frame, which is asked for by
     /// [`feedback`](crate::LocalTrack::feedback): the peer sees no broken pictures, and nobody sends
     /// what could not be decoded. For live video.
@@ -61,6 +63,8 @@ struct Layer {
     generation: Option<u64>,
     parameters: Option<RTCRtpCodecParameters>,
     codec: Option<Codec>,
+    /// The encoding is sent, as far as `parameters` say.
+    is_active: bool,
     samples: Option<SampleSender>,
     needs_key_frame: bool,
     /// When a key frame was asked for.
@@ -218,14 +222,16 @@ impl State {
         let Some(layer) = sender.layers.get_mut(at) else {
             return Ok(());
         };
-        if fate == Fate::Drop {
+        layer.update(&mut self.core, id);
+        // Known and inactive: its numbers are kept for when it is sent again.
+        let is_paused = !layer.is_active && layer.parameters.is_some();
+        if fate == Fate::Drop || is_paused {
             if let Some(samples) = &mut layer.samples {
                 samples.advance(sample.duration);
             }
             sender.dropped += 1;
             return Ok(());
         }
-        layer.update(&mut self.core, id);
         let mut packets = std::mem::take(&mut sender.packets);
         packets.clear();
         let samples = layer.samples(&mut self.core)?;
@@ -280,16 +286,18 @@ impl State {
                 return Step::Done(Err(SendError::Closed));
             }
         }
-        let is_full = core.buffered_rtp() >= FULL;
+        let waiting = core.buffered_rtp();
+        let is_up = core.connection_state() == RTCPeerConnectionState::Connected;
         let sender = media.senders.entry(id).or_default();
         match sender.overflow {
-            Overflow::Wait if !is_negotiated => Step::Wait(When::Any),
-            Overflow::Wait if is_full => Step::Wait(When::Room),
+            Overflow::Wait if !is_negotiated || !is_up => Step::Wait(When::Any),
+            Overflow::Wait if waiting >= FULL => Step::Wait(When::Room),
             Overflow::Wait | Overflow::DropOldest => Step::Done(Ok(match is_negotiated {
                 true => Fate::Send,
                 false => Fate::Drop,
             })),
             Overflow::DropToKeyFrame => {
+                let is_full = waiting >= MUCH;
                 let unsent = core.counters().media.dropped_unsent;
                 let at = sender.place(rid);
                 let Some(layer) = sender.layers.get_mut(at) else {
@@ -363,10 +371,11 @@ impl Layer {
             return;
         }
         self.generation = generation;
-        let mut view = core.rtp_sender(id.sender_id());
-        let codec = view
-            .as_mut()
-            .and_then(|view| view.codec(self.rid.as_deref()));
+        let Some(mut view) = core.rtp_sender(id.sender_id()) else {
+            return;
+        };
+        self.is_active = view.is_active(self.rid.as_deref());
+        let codec = view.codec(self.rid.as_deref());
         if codec.is_some() && codec != self.parameters.as_ref() {
             self.parameters = codec.cloned();
             let codec = self.parameters.as_ref().map(|it| &it.rtp_codec);
@@ -396,15 +405,15 @@ impl Layer {
 
     fn samples(&mut self, core: &mut RTCPeerConnection) -> Result<&mut SampleSender, SendError> {
         if self.samples.is_none() {
-            let parameters = self.parameters.as_ref();
-            let (codec, parameters) = self.codec.zip(parameters).ok_or(UNSUPPORTED)?;
+            let parameters = self.parameters.as_ref().ok_or_else(no_encoding)?;
+            let codec = self.codec.ok_or(UNSUPPORTED)?;
             let mtu = core.get_configuration().setting_engine().mtu;
             let config = SampleSenderConfig {
                 // The connection's own are written.
                 ssrc: 0,
                 payload_type: parameters.payload_type,
                 clock_rate: parameters.rtp_codec.clock_rate,
-                max_payload: mtu.saturating_sub(OVERHEAD).max(MIN_PAYLOAD),
+                max_payload: mtu.saturating_sub(OVERHEAD).clamp(MIN_PAYLOAD, MAX_PAYLOAD),
             };
             let mut rng = core.fork_rng();
             let packetizer = codec.packetizer(&parameters.rtp_codec.sdp_fmtp_line, &mut rng)?;
@@ -420,10 +429,17 @@ impl Layer {
     }
 }
 
+fn no_encoding() -> SendError {
+    let text = "there is no encoding of that name".to_owned();
+    SendError::Refused(rtc::Error::InvalidAccess(text))
+}
+
 const UNSUPPORTED: SendError = SendError::UnsupportedCodec(UnsupportedCodec);
 
-/// So many packets that wait are too many for those who need not add to them: a second of fast video.
-const FULL: usize = 512;
+/// So many packets that wait are enough for a turn of the driver.
+const FULL: usize = 256;
+/// So many are more than a large key frame has that was written at once.
+const MUCH: usize = 2048;
 /// So few are room enough for those who wait.
 pub(super) const ROOM: usize = FULL / 2;
 /// Encodings of one sender that are remembered.
@@ -435,5 +451,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What may be around the payload of a packet, bytes: the header with its extensions, the number of a
 /// retransmission, the tag of SRTP.
 const OVERHEAD: usize = 12 + 40 + 2 + 16;
-/// The least for a payload, however small the MTU.
+/// Bounds of payloads, whatever the MTU: the core takes no packets beyond 1,400 bytes.
 const MIN_PAYLOAD: usize = 200;
+const MAX_PAYLOAD: usize = 1400 - 12 - 40;

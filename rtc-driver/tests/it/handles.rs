@@ -4,15 +4,18 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future;
+use rtc::media::Sample;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::state::{
     RTCIceGatheringState, RTCPeerConnectionState, RTCSignalingState,
 };
+use rtc::rtp::extension::ExtensionMap;
 use rtc_driver::{
-    Candidates, DataChannel, DataChannelIo, DataChannels, Error, Events, PeerConnection, rtc,
+    Candidates, DataChannel, DataChannelIo, DataChannels, Error, Events, Feedback, LocalTrack,
+    PeerConnection, RemoteLayer, RemoteTrack, RtpTransceiver, Samples, Tracks, rtc,
 };
 
-use crate::scene::{Flag, Scene, connect, poll_once};
+use crate::scene::{Flag, Scene, connect, packet, poll_once};
 
 #[test]
 fn handles_and_their_futures_can_be_sent_to_threads() {
@@ -32,6 +35,35 @@ fn handles_and_their_futures_can_be_sent_to_threads() {
     future(|_, channel| channel.send("x"));
     future(|_, channel| channel.opened());
     future(|_, channel| channel.buffered_amount_low());
+}
+
+#[test]
+fn so_can_those_of_tracks() {
+    fn shared<T: Clone + Send + Sync + Unpin + 'static>() {}
+    fn sent<T: Send + Unpin + 'static>() {}
+    fn future<T: Send>(_: impl FnOnce(&'static LocalTrack, &'static RemoteTrack) -> T) {}
+    shared::<LocalTrack>();
+    shared::<RemoteTrack>();
+    shared::<RemoteLayer>();
+    shared::<RtpTransceiver>();
+    sent::<Tracks>();
+    sent::<Feedback>();
+    sent::<Samples>();
+    static SAMPLE: std::sync::LazyLock<Sample> = std::sync::LazyLock::new(Sample::default);
+    static MAP: std::sync::LazyLock<ExtensionMap> = std::sync::LazyLock::new(ExtensionMap::default);
+    future(|here, _| here.write_rtp(packet(1)));
+    future(|here, _| here.write_rtp_layer("h", packet(1)));
+    future(|here, _| here.forward_rtp(packet(1), &MAP));
+    future(|here, _| here.write_sample(&SAMPLE));
+    future(|_, there| there.read_rtp());
+    fn next<'a, F, T: Send>(_: F)
+    where
+        F: FnOnce(&'a mut Tracks, &'a mut Feedback, &'a mut Samples) -> T,
+    {
+    }
+    next(|tracks, _, _| tracks.next());
+    next(|_, feedback, _| feedback.next());
+    next(|_, _, samples| samples.next());
 }
 
 #[test]

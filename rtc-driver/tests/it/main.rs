@@ -15,6 +15,8 @@ mod channels;
 mod endpoint;
 mod handles;
 mod lifetime;
+mod overflow;
+mod samples;
 mod scene;
 mod tracks;
 mod world;

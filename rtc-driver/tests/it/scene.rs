@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use bytes::Bytes;
+use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::SettingEngine;
+use rtc::rtp::{Header, Packet};
+use rtc::rtp_transceiver::RtpCodecKind;
 use rtc_driver::test::{Host, World};
-use rtc_driver::{DataChannel, PeerConnection, rtc};
+use rtc_driver::{DataChannel, LocalTrack, PeerConnection, RemoteTrack, rtc};
 
 /// A world with two hosts.
 pub struct Scene {
@@ -90,6 +94,49 @@ pub async fn open(alice: &PeerConnection, bob: &PeerConnection) -> (DataChannel,
     let there = bob.data_channels().next().await.unwrap();
     here.opened().await.unwrap();
     (here, there)
+}
+
+/// A track from alice to bob, and its both ends.
+pub struct OneWay {
+    pub alice: PeerConnection,
+    pub bob: PeerConnection,
+    pub here: LocalTrack,
+    pub there: RemoteTrack,
+}
+
+impl Scene {
+    pub async fn one_way(&self, kind: RtpCodecKind) -> OneWay {
+        let (alice, bob) = self.pair();
+        let here = alice.add_track(track("camera", kind)).unwrap();
+        connect(&alice, &bob).await;
+        let there = bob.tracks().next().await.unwrap();
+        OneWay {
+            alice,
+            bob,
+            here,
+            there,
+        }
+    }
+}
+
+pub fn track(id: &str, kind: RtpCodecKind) -> MediaStreamTrack {
+    MediaStreamTrack::new("stream", id, id, kind, vec![])
+}
+
+/// A packet whose payload tells its number.
+pub fn packet(number: u16) -> Packet {
+    Packet {
+        header: Header {
+            sequence_number: number,
+            timestamp: u32::from(number) * 960,
+            ..Header::default()
+        },
+        payload: Bytes::from(number.to_be_bytes().to_vec()),
+    }
+}
+
+pub fn number(packet: &Packet) -> u16 {
+    u16::from_be_bytes(packet.payload[..2].try_into().unwrap())
 }
 
 /// A pseudo-random text that shows what is missing.

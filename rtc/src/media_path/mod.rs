@@ -284,7 +284,11 @@ impl MediaPath {
     /// The application is told of a track.
     pub(crate) fn announce(&mut self, event: &RTCTrackEvent) {
         match event {
-            RTCTrackEvent::OnOpen(init) => self.inboxes.announce(&init.track_id, true),
+            RTCTrackEvent::OnOpen(init) => {
+                // It may be told of before the descriptions that it is from are in force.
+                self.inboxes.open(init.transceiver_id, &init.track_id);
+                self.inboxes.announce(&init.track_id, true);
+            }
             RTCTrackEvent::OnClosing(track) => self.inboxes.announce(track, false),
             RTCTrackEvent::OnClose(track) => self.inboxes.close(track),
             RTCTrackEvent::OnError(_) => {}

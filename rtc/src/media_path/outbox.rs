@@ -263,16 +263,20 @@ impl Outbox {
         (self.send.as_ref(), &mut self.encodings)
     }
 
-    /// The codec of the encoding of this name, or of the first.
-    pub(super) fn codec(&self, rid: Option<&str>) -> Option<&RTCRtpCodecParameters> {
-        let formats = self.send.as_ref()?;
-        let encoding = match rid {
+    /// The encoding of this name, or the first.
+    pub(super) fn named(&self, rid: Option<&str>) -> Option<&Encoding> {
+        match rid {
             Some(rid) => self
                 .encodings
                 .iter()
                 .find(|it| it.rid.as_deref() == Some(rid)),
             None => self.encodings.first(),
-        }?;
+        }
+    }
+
+    /// The codec of the encoding of this name, or of the first.
+    pub(super) fn codec(&self, rid: Option<&str>) -> Option<&RTCRtpCodecParameters> {
+        let (formats, encoding) = (self.send.as_ref()?, self.named(rid)?);
         let number = encoding
             .payload_type
             .unwrap_or(formats.default_payload_type);

@@ -65,6 +65,14 @@ impl MediaPath {
         self.outboxes.get(sender)?.codec(rid)
     }
 
+    /// Whether the encoding of this name, or the first, is sent.
+    pub(crate) fn is_active(&self, sender: RTCRtpSenderId, rid: Option<&str>) -> bool {
+        let outbox = self.outboxes.get(sender);
+        let outbox = outbox.filter(|outbox| outbox.formats().is_some());
+        let encoding = outbox.and_then(|outbox| outbox.named(rid));
+        encoding.is_some_and(|encoding| encoding.active)
+    }
+
     /// Gives the header extensions of a packet, which have the numbers of `received`, those of a sender.
     /// Those that name a stream or are about the path go.
     pub(crate) fn renumber_extensions(

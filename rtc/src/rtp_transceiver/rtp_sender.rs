@@ -339,6 +339,15 @@ impl RTCRtpSender<'_> {
         packets.codec(id, rid)
     }
 
+    /// Whether packets of the encoding `rid`, or of the first encoding, are sent: sending is negotiated and
+    /// the encoding is active.
+    #[must_use]
+    pub fn is_active(&mut self, rid: Option<&str>) -> bool {
+        let id = self.id;
+        let packets = self.connection.up_to_date_packets();
+        packets.is_ok_and(|packets| packets.is_active(id, rid))
+    }
+
     /// Sends RTCP packets about what is sent. Reports are sent without it.
     ///
     /// # Errors

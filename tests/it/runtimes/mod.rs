@@ -7,6 +7,7 @@ mod data;
 mod env;
 mod faults;
 mod life;
+mod media;
 mod platform;
 mod probe;
 
@@ -38,6 +39,9 @@ macro_rules! scenarios_on {
                 data::a_slow_reader_slows_its_channel_only;
                 data::a_full_send_buffer_makes_send_wait_and_try_send_give_back;
                 data::cancelled_sends_and_receives_lose_and_double_nothing;
+                media::films_go_both_ways_at_once;
+                media::layers_come_apart_and_wishes_go_back;
+                media::whoever_waits_for_media_is_woken_by_the_end;
                 change::offers_go_both_ways_while_data_flows;
                 change::ice_restarts_while_data_flows;
                 life::drops_in_every_state_leave_nothing;
