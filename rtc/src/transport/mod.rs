@@ -7,20 +7,24 @@ mod srtp;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use rtc_crypto::{Certificate, CryptoProvider, Fingerprint};
 use rtc_datachannel::PayloadProtocolId;
 use rtc_dtls::Role as DtlsRole;
 use rtc_ice::{Agent, Candidate, Credentials};
 use rtc_sctp::Association;
 use rtc_shared::{FiveTuple, Protocol, Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc_turn::Received;
 use tracing::{debug, trace};
 
 use self::demux::Class;
 use self::srtp::{EarlyMedia, Srtp};
 use crate::Error;
+use crate::gather::{self, Gatherer};
 use crate::media_path::{MediaCounters, MediaPath};
-use crate::peer_connection::configuration::{AddressRewrite, AddressRewriteMode, SettingEngine};
+use crate::peer_connection::configuration::{
+    AddressRewrite, AddressRewriteMode, RTCIceServer, SettingEngine,
+};
 use crate::peer_connection::description::TransportSection;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
@@ -31,6 +35,7 @@ pub(crate) struct Transport {
     certificate: Certificate,
     rng: Rng,
     pub(crate) ice: Agent,
+    pub(crate) gather: Gatherer,
     pub(crate) dtls: Option<rtc_dtls::Connection>,
     pub(crate) sctp: Option<Association>,
     /// Made when the handshake is done, if a profile was negotiated.
@@ -46,6 +51,7 @@ pub(crate) struct Transport {
     failure: Option<rtc_dtls::Error>,
     /// Where the last messages of a closed connection go.
     farewell: Option<FiveTuple>,
+    is_closed: bool,
     pub(crate) counters: Counters,
 }
 
@@ -85,6 +91,7 @@ pub struct Counters {
 /// What the layers have to tell.
 #[derive(Debug)]
 pub(crate) enum Event {
+    Gather(gather::Event),
     Ice(rtc_ice::Event),
     DtlsState(RTCDtlsTransportState),
     DtlsFailed(rtc_dtls::Error),
@@ -112,6 +119,7 @@ impl Transport {
             certificate,
             rng: rng.fork(),
             ice,
+            gather: Gatherer::new(setting, provider, rng.fork(), now),
             dtls: None,
             sctp: None,
             srtp: None,
@@ -121,6 +129,7 @@ impl Transport {
             early: Vec::new(),
             failure: None,
             farewell: None,
+            is_closed: false,
             counters: Counters::default(),
         })
     }
@@ -208,6 +217,7 @@ impl Transport {
     /// data channels.
     pub(crate) fn set_peer(
         &mut self,
+        now: Instant,
         remote: &TransportSection,
         sctp_port: Option<u16>,
         role: DtlsRole,
@@ -235,7 +245,7 @@ impl Transport {
             sctp_port,
         });
         for candidate in &remote.candidates {
-            self.add_remote_candidate(candidate.clone());
+            self.add_remote_candidate(now, candidate.clone());
         }
         if remote.end_of_candidates {
             self.ice.end_of_remote_candidates();
@@ -243,7 +253,27 @@ impl Transport {
         Ok(())
     }
 
-    pub(crate) fn add_remote_candidate(&mut self, candidate: Candidate) {
+    /// Asks the servers, with what the configuration says now.
+    pub(crate) fn begin_gathering(
+        &mut self,
+        now: Instant,
+        servers: &[RTCIceServer],
+        relay_only: bool,
+    ) {
+        self.ice.set_relay_only(relay_only);
+        // Of the peer's earlier candidates those count that a generation still has.
+        let known = self.ice.remote_candidates();
+        let known = known.filter_map(|it| Some(it.socket_addr()?.ip())).collect();
+        self.gather.retain_peers(&known);
+        self.gather.begin(now, servers, relay_only, &mut self.ice);
+    }
+
+    pub(crate) fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        if let Some(address) = candidate.socket_addr()
+            && candidate.transport == TransportProtocol::UDP
+        {
+            self.gather.permit(now, address.ip());
+        }
         // A candidate that cannot be used is ignored, as W3C asks.
         if let Err(error) = self.ice.add_remote_candidate(candidate) {
             debug!(%error, "remote candidate ignored");
@@ -272,7 +302,45 @@ impl Transport {
         } = message;
         self.counters.packets_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        match demux::classify(&datagram) {
+        let class = demux::classify(&datagram);
+        if matches!(class, Class::Stun | Class::ChannelData) && self.gather.is_active() {
+            match self.gather.handle_read(now, &transport, &datagram) {
+                Received::Data {
+                    peer,
+                    relayed,
+                    payload,
+                } => {
+                    let mut inner = datagram;
+                    inner.truncate(payload.end);
+                    inner.advance(payload.start.min(inner.len()));
+                    // The mark of the outer packet is for the way from the relay alone.
+                    let transport = TransportContext {
+                        local_addr: relayed,
+                        peer_addr: peer,
+                        transport_protocol: TransportProtocol::UDP,
+                        ecn: None,
+                    };
+                    let class = demux::classify(&inner);
+                    return self.dispatch(now, transport, class, inner, setting, media);
+                }
+                Received::Consumed => return,
+                Received::NotMine => {}
+            }
+        }
+        self.dispatch(now, transport, class, datagram, setting, media);
+    }
+
+    /// Takes one datagram, out of what a relay has put around it.
+    fn dispatch(
+        &mut self,
+        now: Instant,
+        transport: TransportContext,
+        class: Class,
+        datagram: BytesMut,
+        setting: &SettingEngine,
+        media: &mut MediaPath,
+    ) {
+        match class {
             Class::Stun => {
                 // Junk and closed agents are the agent's own matter.
                 let _ = self.ice.handle_read(TaggedBytesMut {
@@ -284,7 +352,7 @@ impl Transport {
             Class::Dtls => self.handle_dtls(now, &transport, datagram, setting),
             Class::Rtp => self.handle_srtp(now, &transport, datagram, false, media),
             Class::Rtcp => self.handle_srtp(now, &transport, datagram, true, media),
-            Class::Unknown => {
+            Class::ChannelData | Class::Unknown => {
                 trace!(peer = %transport.peer_addr, "datagram of no known protocol");
                 self.counters.dropped_unknown += 1;
             }
@@ -368,6 +436,9 @@ impl Transport {
 
     /// The next thing that a layer has to tell, lowest layer first.
     pub(crate) fn poll_event(&mut self, now: Instant, setting: &SettingEngine) -> Option<Event> {
+        if let Some(event) = self.gather.poll_event() {
+            return Some(Event::Gather(event));
+        }
         if let Some(event) = self.ice.poll_event() {
             return Some(Event::Ice(event));
         }
@@ -419,6 +490,10 @@ impl Transport {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let _ = self.ice.handle_timeout(now);
+        self.gather.handle_timeout(now, &self.ice);
+        if self.gather.has_retired() {
+            self.gather.release(&self.ice);
+        }
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_timeout(now);
         }
@@ -433,7 +508,8 @@ impl Transport {
             .as_ref()
             .and_then(rtc_dtls::Connection::poll_timeout);
         let sctp = self.sctp.as_ref().and_then(Association::poll_timeout);
-        [self.ice.poll_timeout(), dtls, sctp]
+        let gather = self.gather.poll_timeout();
+        [self.ice.poll_timeout(), gather, dtls, sctp]
             .into_iter()
             .flatten()
             .min()
@@ -441,6 +517,7 @@ impl Transport {
 
     /// Ends every layer; their last messages are left for `poll_transmit`.
     pub(crate) fn close(&mut self, now: Instant) {
+        self.is_closed = true;
         self.farewell = self.ice.selected_path();
         if let Some(sctp) = &mut self.sctp {
             sctp.abort("the connection was closed");
