@@ -13,7 +13,9 @@
 mod adversity;
 mod channels;
 mod endpoint;
+mod gathering;
 mod handles;
 mod lifetime;
+mod relay;
 mod scene;
 mod world;

@@ -333,6 +333,14 @@ impl Agent {
         self.current.remotes.iter().map(|remote| &remote.candidate)
     }
 
+    /// Where the peer may be: the addresses of its candidates, those of the generation before a restart
+    /// too. Some may come twice.
+    pub fn peer_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.generations()
+            .flat_map(|generation| &generation.remotes)
+            .filter_map(|remote| remote.candidate.socket_addr())
+    }
+
     /// Takes a candidate of the peer. Duplicates are ignored; one that is known from a check gets the
     /// type, priority and foundation that are signalled.
     ///

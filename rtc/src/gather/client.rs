@@ -299,7 +299,10 @@ impl ServerClient {
                 self.stream = None;
                 self.fail_over(cx, reason.clone());
             }
-            _ => self.fail_over(cx, "the request was answered with something else".to_owned()),
+            _ => self.fail_over(
+                cx,
+                "the request was answered with something else".to_owned(),
+            ),
         }
         self.settle(cx);
         true
@@ -421,7 +424,9 @@ impl ServerClient {
                 self.close_stream(cx);
                 let tls = match (&self.server.url.transport, &self.server.url.host) {
                     (Transport::Tls, Host::Name(name)) => Some(domain.unwrap_or(name.clone())),
-                    (Transport::Tls, Host::Ip(_)) => Some(domain.unwrap_or(server.ip().to_string())),
+                    (Transport::Tls, Host::Ip(_)) => {
+                        Some(domain.unwrap_or(server.ip().to_string()))
+                    }
                     _ => None,
                 };
                 self.open_stream(cx, server, tls);
@@ -446,8 +451,10 @@ impl ServerClient {
         }
         let remedy = error.remedy();
         let is_udp = self.server.url.transport == Transport::Udp;
-        if remedy == Remedy::OtherPort && is_udp && self.own_socket.is_none() {
-            self.wants_socket = true;
+        if remedy == Remedy::OtherPort && is_udp && (was_there || self.own_socket.is_none()) {
+            // A server that knows nothing of an allocation that was there has forgotten it; one that
+            // knows another at this port needs another port.
+            self.wants_socket |= !was_there;
             self.work = Work::Waiting;
             return;
         }
@@ -496,7 +503,8 @@ impl ServerClient {
         self.path = None;
         self.close_stream(cx);
         if let Some(local_addr) = self.own_socket.take() {
-            cx.requests.push_back(RTCRequest::CloseSocket { local_addr });
+            cx.requests
+                .push_back(RTCRequest::CloseSocket { local_addr });
         }
     }
 
@@ -619,9 +627,13 @@ impl ServerClient {
         self.settle(cx);
     }
 
-    /// Whether it still has something to send or to wait for.
     pub(super) fn is_allocated(&self) -> bool {
         matches!(&self.work, Work::Turn(client) if client.state() == ClientState::Allocated)
+    }
+
+    /// Whether the server has no allocation of it.
+    pub(super) fn is_free(&self) -> bool {
+        !matches!(self.work, Work::Turn(_))
     }
 }
 

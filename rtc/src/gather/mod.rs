@@ -396,7 +396,7 @@ impl Gatherer {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, agent: &Agent) {
         self.advance(now);
-        if self.is_closed || self.poll_timeout().is_none_or(|at| at > now) {
+        if self.poll_timeout().is_none_or(|at| at > now) {
             return;
         }
         self.cx.tag = agent.transaction_tag();
@@ -452,7 +452,7 @@ impl Gatherer {
         self.clients.iter().any(|client| client.is_retired)
     }
 
-    /// Gives every allocation back; what there is to say is left for `poll_transmit`.
+    /// Gives every allocation back, for which a server may want to be asked twice.
     pub(crate) fn close(&mut self, now: Instant) {
         if self.is_closed {
             return;
@@ -467,14 +467,9 @@ impl Gatherer {
         self.note();
     }
 
-    /// True when everything that closing has to tell was polled.
+    /// True when no server has anything of ours, as far as it has answered.
     pub(crate) fn is_drained(&self) -> bool {
-        self.is_closed && !self.has_news
-    }
-
-    /// True when an allocation would have to be given back.
-    pub(crate) fn has_allocations(&self) -> bool {
-        self.clients.iter().any(ServerClient::is_allocated)
+        self.clients.iter().all(ServerClient::is_free)
     }
 
     fn advance(&mut self, now: Instant) {
@@ -525,7 +520,8 @@ impl Gatherer {
         }
         for server in errors {
             let text = "no local address can reach an address of the server";
-            self.cx.tell_error(None, &server.url.text, UNREACHABLE, text);
+            self.cx
+                .tell_error(None, &server.url.text, UNREACHABLE, text);
         }
     }
 
@@ -582,16 +578,14 @@ impl Gatherer {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        if self.is_closed {
-            return None;
-        }
         let lookups = self.servers.iter().filter_map(|entry| match entry.place {
             Place::Asked(_, until) => Some(until),
             _ => None,
         });
         let is_startable = self.clients.iter().any(|client| {
             let target = client.target();
-            client.is_waiting()
+            !self.is_closed
+                && client.is_waiting()
                 && !self
                     .clients
                     .iter()

@@ -163,7 +163,9 @@ fn parse_host(host: &str) -> Option<Host> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     // A name of digits and dots alone is a broken address.
-    let is_numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_numeric = host
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     (is_name && !is_numeric).then(|| Host::Name(host.to_ascii_lowercase()))
 }
 
@@ -190,17 +192,69 @@ mod tests {
         };
         use Kind::{Stun, Turn};
         for (text, kind, transport, host, port) in [
-            ("stun:example.org", Stun, Transport::Udp, "example.org", 3478),
-            ("STUN:Example.org:19302", Stun, Transport::Udp, "example.org", 19302),
+            (
+                "stun:example.org",
+                Stun,
+                Transport::Udp,
+                "example.org",
+                3478,
+            ),
+            (
+                "STUN:Example.org:19302",
+                Stun,
+                Transport::Udp,
+                "example.org",
+                19302,
+            ),
             ("stuns:192.0.2.1", Stun, Transport::Tls, "192.0.2.1", 5349),
-            ("turn:example.org", Turn, Transport::Udp, "example.org", 3478),
-            ("turn:[2001:db8::1]:80?transport=tcp", Turn, Transport::Tcp, "2001:db8::1", 80),
-            ("turns:a-b.example?transport=tcp", Turn, Transport::Tls, "a-b.example", 5349),
-            ("turns:example.org", Turn, Transport::Tls, "example.org", 5349),
-            ("turns:example.org?transport=udp", Turn, Transport::Dtls, "example.org", 5349),
-            ("turn:[::1]?Transport=UDP", Turn, Transport::Udp, "::1", 3478),
+            (
+                "turn:example.org",
+                Turn,
+                Transport::Udp,
+                "example.org",
+                3478,
+            ),
+            (
+                "turn:[2001:db8::1]:80?transport=tcp",
+                Turn,
+                Transport::Tcp,
+                "2001:db8::1",
+                80,
+            ),
+            (
+                "turns:a-b.example?transport=tcp",
+                Turn,
+                Transport::Tls,
+                "a-b.example",
+                5349,
+            ),
+            (
+                "turns:example.org",
+                Turn,
+                Transport::Tls,
+                "example.org",
+                5349,
+            ),
+            (
+                "turns:example.org?transport=udp",
+                Turn,
+                Transport::Dtls,
+                "example.org",
+                5349,
+            ),
+            (
+                "turn:[::1]?Transport=UDP",
+                Turn,
+                Transport::Udp,
+                "::1",
+                3478,
+            ),
         ] {
-            assert_eq!(read(text), (kind, transport, host.to_owned(), port), "{text}");
+            assert_eq!(
+                read(text),
+                (kind, transport, host.to_owned(), port),
+                "{text}"
+            );
         }
     }
 
@@ -242,12 +296,21 @@ mod tests {
             credential: credential.to_owned(),
         };
         let name = |server| validate(&[server]).err().map(|error| error.name());
-        assert_eq!(name(server("turn:a.example", "", "")), Some("InvalidAccessError"));
-        assert_eq!(name(server("turns:a.example", "u", "")), Some("InvalidAccessError"));
+        assert_eq!(
+            name(server("turn:a.example", "", "")),
+            Some("InvalidAccessError")
+        );
+        assert_eq!(
+            name(server("turns:a.example", "u", "")),
+            Some("InvalidAccessError")
+        );
         assert_eq!(name(server("turn:a.example", "u", "p")), None);
         assert_eq!(name(server("stun:a.example", "", "")), None);
         assert_eq!(name(server("stun:", "", "")), Some("SyntaxError"));
-        assert_eq!(name(server("turn:a.example", &"u".repeat(509), "p")), Some("InvalidAccessError"));
+        assert_eq!(
+            name(server("turn:a.example", &"u".repeat(509), "p")),
+            Some("InvalidAccessError")
+        );
         assert_eq!(name(RTCIceServer::default()), Some("SyntaxError"));
     }
 

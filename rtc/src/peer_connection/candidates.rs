@@ -262,11 +262,8 @@ impl RTCPeerConnection {
     fn begin_gathering(&mut self) {
         let configuration = &self.configuration;
         let relay_only = configuration.ice_transport_policy == RTCIceTransportPolicy::Relay;
-        self.transport.begin_gathering(
-            self.now,
-            &configuration.ice_servers,
-            relay_only,
-        );
+        self.transport
+            .begin_gathering(self.now, &configuration.ice_servers, relay_only);
     }
 
     /// Host candidates of every interface, once there is a description to announce them for, and those
@@ -339,10 +336,7 @@ impl RTCPeerConnection {
             );
             self.events
                 .push_back(RTCPeerConnectionEvent::OnIceCandidateEvent(
-                    RTCPeerConnectionIceEvent {
-                        candidate,
-                        url,
-                    },
+                    RTCPeerConnectionIceEvent { candidate, url },
                 ));
         }
     }

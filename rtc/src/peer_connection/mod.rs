@@ -362,7 +362,8 @@ impl RTCPeerConnection {
         self.closed
     }
 
-    /// True when the connection is closed and everything that closing has to tell was polled.
+    /// True when the connection is closed, everything that closing has to tell was polled, and TURN
+    /// servers have confirmed that they have nothing of it any more, or did not answer.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.closed && self.transport.is_drained(&self.packets)
@@ -416,7 +417,7 @@ impl RTCPeerConnection {
     pub fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>) {
         for message in batch.drain(..) {
             self.advance(message.now);
-            if !self.closed {
+            if !self.is_drained() {
                 let message = TaggedBytesMut {
                     now: self.now,
                     ..message
@@ -645,7 +646,7 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     type Time = Instant;
 
     fn handle_read(&mut self, message: TaggedBytesMut) -> Result<(), Error> {
-        if self.closed {
+        if self.is_drained() {
             return Err(Error::closed());
         }
         self.advance(message.now);
@@ -724,16 +725,19 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
         self.transport.handle_timeout(self.now);
-        self.packets.handle_timeout(self.now);
+        if !self.closed {
+            self.packets.handle_timeout(self.now);
+        }
         self.settle();
         Ok(())
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        if self.closed {
-            return None;
-        }
         let transport = self.transport.poll_timeout();
+        if self.closed {
+            // Servers that have to be told.
+            return transport;
+        }
         transport
             .into_iter()
             .chain(self.packets.poll_timeout())

@@ -34,7 +34,9 @@ impl RTCPeerConnection {
     /// Adds a candidate of the peer when the address behind its name is known. Nothing depends on when
     /// or whether that happens.
     pub(super) fn look_up(&mut self, candidate: Candidate) {
-        let name = candidate.hostname().and_then(|name| name.parse::<Name>().ok());
+        let name = candidate
+            .hostname()
+            .and_then(|name| name.parse::<Name>().ok());
         let Some(name) = name.filter(|_| self.configuration.setting.multicast_dns.resolves())
         else {
             debug!(name = candidate.hostname(), "name is not looked up");
@@ -149,7 +151,9 @@ impl RTCPeerConnection {
     fn hidden_ip(&self, candidate: &Candidate) -> Option<IpAddr> {
         let address = candidate.socket_addr()?;
         let is_own = candidate.typ == CandidateType::Host
-            && candidate.base().is_some_and(|base| base.ip() == address.ip());
+            && candidate
+                .base()
+                .is_some_and(|base| base.ip() == address.ip());
         (is_own && self.configuration.setting.multicast_dns.hides()).then(|| address.ip())
     }
 }

@@ -82,7 +82,11 @@ impl Transport {
         // SCTP has cut its chunks already.
         let room = mtu.saturating_sub(way.overhead());
         // Each indication has an identifier of its own.
-        let max_datagrams = if way.is_repeatable() { max_datagrams } else { 1 };
+        let max_datagrams = if way.is_repeatable() {
+            max_datagrams
+        } else {
+            1
+        };
         if !closing && let Some(transmit) = self.poll_dtls(now, way, room, buf) {
             return Some(transmit);
         }
@@ -90,8 +94,7 @@ impl Transport {
             if let Some(transmit) = self.poll_rtcp(now, way, room, buf, media) {
                 return Some(transmit);
             }
-            if !closing && let Some(transmit) = self.poll_rtp(now, way, max_datagrams, buf, media)
-            {
+            if !closing && let Some(transmit) = self.poll_rtp(now, way, max_datagrams, buf, media) {
                 return Some(transmit);
             }
         } else {
@@ -296,7 +299,7 @@ impl Transport {
                 && !dtls
                 && media.is_drained()
                 && self.dtls_state == RTCDtlsTransportState::Closed);
-        said && (self.gather.is_drained() || !self.gather.has_allocations())
+        said && self.gather.is_drained()
     }
 }
 
@@ -342,8 +345,7 @@ impl Way {
 
     /// The most that the wrapping adds.
     fn overhead(&self) -> usize {
-        self.wrap
-            .map_or(0, |wrap| wrap.prefix_len() + MAX_PADDING)
+        self.wrap.map_or(0, |wrap| wrap.prefix_len() + MAX_PADDING)
     }
 
     /// Length of a datagram with its wrapping.

@@ -262,8 +262,7 @@ impl Transport {
     ) {
         self.ice.set_relay_only(relay_only);
         // Of the peer's earlier candidates those count that a generation still has.
-        let known = self.ice.remote_candidates();
-        let known = known.filter_map(|it| Some(it.socket_addr()?.ip())).collect();
+        let known = self.ice.peer_addresses().map(|it| it.ip()).collect();
         self.gather.retain_peers(&known);
         self.gather.begin(now, servers, relay_only, &mut self.ice);
     }
@@ -303,6 +302,10 @@ impl Transport {
         self.counters.packets_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
         let class = demux::classify(&datagram);
+        if self.is_closed {
+            let _ = self.gather.handle_read(now, &transport, &datagram);
+            return;
+        }
         if matches!(class, Class::Stun | Class::ChannelData) && self.gather.is_active() {
             match self.gather.handle_read(now, &transport, &datagram) {
                 Received::Data {
@@ -489,8 +492,11 @@ impl Transport {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let _ = self.ice.handle_timeout(now);
         self.gather.handle_timeout(now, &self.ice);
+        if self.is_closed {
+            return;
+        }
+        let _ = self.ice.handle_timeout(now);
         if self.gather.has_retired() {
             self.gather.release(&self.ice);
         }
@@ -503,6 +509,9 @@ impl Transport {
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        if self.is_closed {
+            return self.gather.poll_timeout();
+        }
         let dtls = self
             .dtls
             .as_ref()
