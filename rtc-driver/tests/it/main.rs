@@ -16,6 +16,8 @@ mod endpoint;
 mod gathering;
 mod handles;
 mod lifetime;
+mod nat_matrix;
 mod relay;
 mod scene;
+mod streams;
 mod world;

@@ -17,7 +17,6 @@ use rtc_turn::server::{RelayId, Server, ServerConfig, ServerEvent, ServerReceive
 #[derive(Clone)]
 pub struct RelayServer {
     shared: Arc<Mutex<Shared>>,
-    addr: SocketAddr,
 }
 
 struct Shared {
@@ -30,9 +29,7 @@ struct Shared {
 
 impl std::fmt::Debug for RelayServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RelayServer")
-            .field("addr", &self.addr)
-            .finish_non_exhaustive()
+        f.debug_struct("RelayServer").finish_non_exhaustive()
     }
 }
 
@@ -82,7 +79,6 @@ impl RelayServer {
         model.recv_segments = 1;
         host.set_sockets(model);
         let main = runtime.bind(SocketAddr::new(ip, 3478), &SocketOptions::default())?;
-        let addr = main.local_addr()?;
         let shared = Arc::new(Mutex::new(Shared {
             server,
             events: Vec::new(),
@@ -97,13 +93,7 @@ impl RelayServer {
             timer: runtime.timer(),
         };
         runtime.spawn(task);
-        Ok(Self { shared, addr })
-    }
-
-    /// Where it is asked.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+        Ok(Self { shared })
     }
 
     /// What it has told so far.

@@ -423,9 +423,11 @@ impl ServerClient {
             rtc_turn::Event::Redirected { server, domain } => {
                 self.close_stream(cx);
                 let tls = match (&self.server.url.transport, &self.server.url.host) {
-                    (Transport::Tls, Host::Name(name)) => Some(domain.unwrap_or(name.clone())),
+                    (Transport::Tls, Host::Name(name)) => {
+                        Some(domain.unwrap_or_else(|| name.clone()))
+                    }
                     (Transport::Tls, Host::Ip(_)) => {
-                        Some(domain.unwrap_or(server.ip().to_string()))
+                        Some(domain.unwrap_or_else(|| server.ip().to_string()))
                     }
                     _ => None,
                 };

@@ -331,10 +331,8 @@ impl Gatherer {
                 true
             }
             None => {
-                let clients = self.clients.iter_mut();
-                clients.fold(false, |found, client| {
-                    found || client.handle_answer(&mut self.cx, id, answer)
-                })
+                let mut clients = self.clients.iter_mut();
+                clients.any(|client| client.handle_answer(&mut self.cx, id, answer))
             }
         };
         if !found {

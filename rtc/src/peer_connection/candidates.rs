@@ -15,6 +15,7 @@ use super::sdp::{RTCSdpType, RTCSessionDescription};
 use super::state::RTCIceGatheringState;
 use super::transport::{RTCIceCandidate, RTCIceCandidateInit};
 use crate::Error;
+use crate::transport::streams::ACTIVE_PORT;
 
 impl RTCPeerConnection {
     /// Adds a candidate of the peer; an empty one says that no more come.
@@ -153,8 +154,9 @@ impl RTCPeerConnection {
             self.gather_ahead();
         }
         if self.gathering_state != RTCIceGatheringState::New {
-            let rewrite = &self.configuration.setting.address_rewrite;
-            for candidate in self.transport.add_host(addr, protocol, rewrite) {
+            let setting = &self.configuration.setting;
+            let (rewrite, tcp) = (&setting.address_rewrite, setting.ice_tcp);
+            for candidate in self.transport.add_host(addr, protocol, rewrite, tcp) {
                 self.announce_candidate(candidate);
             }
             self.finish_gathering();
@@ -170,6 +172,11 @@ impl RTCPeerConnection {
             .retain(|interface| *interface != (addr, protocol));
         if protocol == TransportProtocol::UDP {
             self.transport.gather.remove_base(addr);
+            let mut others = self.interfaces.iter();
+            if !others.any(|(other, it)| other.ip() == addr.ip() && *it == protocol) {
+                let active = SocketAddr::new(addr.ip(), ACTIVE_PORT);
+                self.transport.ice.remove_local_base(active);
+            }
         }
         self.transport.ice.remove_local_base(addr);
         self.settle();
@@ -283,8 +290,9 @@ impl RTCPeerConnection {
             self.begin_gathering();
         }
         for &(addr, protocol) in &self.interfaces {
-            let rewrite = &self.configuration.setting.address_rewrite;
-            self.transport.add_host(addr, protocol, rewrite);
+            let setting = &self.configuration.setting;
+            let (rewrite, tcp) = (&setting.address_rewrite, setting.ice_tcp);
+            self.transport.add_host(addr, protocol, rewrite, tcp);
         }
         for candidate in self.transport.ice.local_candidates().to_vec() {
             self.announce_candidate(candidate);

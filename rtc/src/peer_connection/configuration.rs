@@ -322,6 +322,12 @@ pub struct SettingEngine {
     /// Silence towards a STUN or TURN server over UDP after which something is sent, so that NATs keep
     /// the way open; `None` never. For STUN servers it ends when ICE has completed. 15 s.
     pub server_keepalive: Option<Duration>,
+    /// Make TCP candidates of our own: active ones, which open connections, for every address that has
+    /// a UDP socket (RFC 6544), and with `SimultaneousOpen` also one beside the passive candidate of each
+    /// TCP interface. Streams are opened by request
+    /// ([`RTCRequest::OpenStream`](super::request::RTCRequest::OpenStream)). Passive candidates come from
+    /// interfaces of TCP whatever this says. Off.
+    pub ice_tcp: IceTcp,
     /// What becomes of names under `.local` in candidates.
     pub multicast_dns: MulticastDns,
     /// Largest datagram that is sent, in bytes of UDP payload.
@@ -348,6 +354,19 @@ pub struct SettingEngine {
     pub sctp_zero_checksum: bool,
     /// Initial congestion window of SCTP in packets, 10 by default.
     pub sctp_initial_window: Option<u16>,
+}
+
+/// Which TCP candidates are made beside passive ones (RFC 6544 section 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IceTcp {
+    /// None.
+    #[default]
+    Off,
+    /// Active ones.
+    Active,
+    /// Active ones, and such as open connections from both sides at once.
+    SimultaneousOpen,
 }
 
 /// What is done with names of multicast DNS (draft-ietf-mmusic-mdns-ice-candidates).
@@ -437,6 +456,7 @@ impl Default for SettingEngine {
             ice: rtc_ice::AgentConfig::default(),
             server_transaction: server_transaction(),
             server_keepalive: Some(Duration::from_secs(15)),
+            ice_tcp: IceTcp::default(),
             multicast_dns: MulticastDns::default(),
             mtu: 1200,
             answering_dtls_role: DtlsRole::Client,

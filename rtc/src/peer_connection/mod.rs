@@ -136,7 +136,8 @@ pub enum RTCEvent {
         /// What it carries.
         protocol: TransportProtocol,
     },
-    /// A datagram could not be sent. A hint only: the path is judged by its checks.
+    /// A datagram could not be sent. Over UDP that is a hint only: the path is judged by its checks. Over
+    /// TCP the stream of the path has come to its end.
     SendFailed {
         /// Its path.
         transport: TransportContext,
@@ -341,6 +342,14 @@ impl RTCPeerConnection {
         self.transport.ice.selected_path()
     }
 
+    /// Whether a TCP stream that the peer has opened is worth keeping: somebody who knows our password
+    /// has sent a check by it. Who listens closes streams of which this is not true after some seconds
+    /// (RFC 6544 section 11).
+    #[must_use]
+    pub fn accepts_stream(&self, path: &rtc_shared::FiveTuple) -> bool {
+        self.transport.accepts_stream(path)
+    }
+
     /// Why the connection failed, once it has.
     #[must_use]
     pub fn last_error(&self) -> Option<&Error> {
@@ -406,7 +415,9 @@ impl RTCPeerConnection {
     /// Takes what came of a request. An answer that nobody waits for any more is ignored.
     pub fn handle_answer(&mut self, now: Instant, id: RTCRequestId, answer: RTCAnswer) {
         self.advance(now);
-        if !self.closed && !self.answer_lookup(id, &answer) {
+        let is_taken = !self.closed
+            && (self.answer_lookup(id, &answer) || self.transport.answer_stream(id, &answer));
+        if !is_taken {
             self.transport.gather.handle_answer(self.now, id, &answer);
         }
         self.settle();
@@ -701,6 +712,12 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
                 local_addr,
                 protocol,
             } => self.add_local_interface(local_addr, protocol)?,
+            RTCEvent::SendFailed { transport }
+                if transport.transport_protocol == TransportProtocol::TCP =>
+            {
+                self.transport.lose_stream(&transport.five_tuple());
+                self.settle();
+            }
             RTCEvent::SendFailed { transport } => {
                 tracing::trace!(peer = %transport.peer_addr, "a datagram could not be sent");
             }

@@ -1,10 +1,11 @@
 use std::time::Instant;
 
-use rtc_shared::{FiveTuple, Protocol, Transmit};
+use rtc_shared::{FiveTuple, Protocol, Transmit, TransportProtocol};
 use rtc_turn::Encapsulation;
 use tracing::{debug, trace};
 
 use super::Transport;
+use super::streams::Outlet;
 use crate::media_path::MediaPath;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
@@ -26,9 +27,24 @@ impl Transport {
             let path = message.transport.five_tuple();
             return Some(self.sent(path, message.message.len(), 1, None));
         }
+        if let Some((path, message)) = self.poll_waiting() {
+            buf.extend_from_slice(&message);
+            return Some(self.sent(path, message.len(), 1, None));
+        }
         while let Some(message) = self.ice.poll_write() {
+            let path = message.transport.five_tuple();
+            if path.transport_protocol == TransportProtocol::TCP {
+                match self.outlet(path, &message.message) {
+                    Outlet::Open => {}
+                    Outlet::Kept => continue,
+                    Outlet::None => {
+                        self.ice.fail_path(&path);
+                        continue;
+                    }
+                }
+            }
             // Without a permission for the peer, or an allocation, a check is lost.
-            let Some(way) = self.way(message.transport.five_tuple()) else {
+            let Some(way) = self.way(path) else {
                 continue;
             };
             let start = way.begin(buf);
@@ -46,7 +62,8 @@ impl Transport {
             if closing {
                 self.dtls_state = RTCDtlsTransportState::Closed;
             }
-            // Nothing goes by relays any more.
+            // Nothing goes by streams and relays any more.
+            self.close_streams();
             self.gather.close(now);
             let message = self.gather.poll_transmit()?;
             buf.extend_from_slice(&message.message);
@@ -58,6 +75,10 @@ impl Transport {
 
     /// The way that the datagrams of a path take; `None` when there is none now.
     fn way(&mut self, path: FiveTuple) -> Option<Way> {
+        if path.transport_protocol == TransportProtocol::TCP {
+            let path = self.streams.real(&path)?;
+            return Some(Way { path, wrap: None });
+        }
         if !self.gather.is_active() || !self.gather.is_relayed(path.local_addr) {
             return Some(Way { path, wrap: None });
         }

@@ -3,6 +3,7 @@
 pub(crate) mod demux;
 mod egress;
 mod srtp;
+pub(crate) mod streams;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use bytes::{Buf, BytesMut};
 use rtc_crypto::{Certificate, CryptoProvider, Fingerprint};
 use rtc_datachannel::PayloadProtocolId;
 use rtc_dtls::Role as DtlsRole;
-use rtc_ice::{Agent, Candidate, Credentials};
+use rtc_ice::{Agent, Candidate, Credentials, TcpType};
 use rtc_sctp::Association;
 use rtc_shared::{FiveTuple, Protocol, Rng, TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc_turn::Received;
@@ -19,11 +20,12 @@ use tracing::{debug, trace};
 
 use self::demux::Class;
 use self::srtp::{EarlyMedia, Srtp};
+use self::streams::{ACTIVE_PORT, Streams};
 use crate::Error;
 use crate::gather::{self, Gatherer};
 use crate::media_path::{MediaCounters, MediaPath};
 use crate::peer_connection::configuration::{
-    AddressRewrite, AddressRewriteMode, RTCIceServer, SettingEngine,
+    AddressRewrite, AddressRewriteMode, IceTcp, RTCIceServer, SettingEngine,
 };
 use crate::peer_connection::description::TransportSection;
 use crate::peer_connection::state::RTCDtlsTransportState;
@@ -36,6 +38,7 @@ pub(crate) struct Transport {
     rng: Rng,
     pub(crate) ice: Agent,
     pub(crate) gather: Gatherer,
+    streams: Streams,
     pub(crate) dtls: Option<rtc_dtls::Connection>,
     pub(crate) sctp: Option<Association>,
     /// Made when the handshake is done, if a profile was negotiated.
@@ -120,6 +123,7 @@ impl Transport {
             rng: rng.fork(),
             ice,
             gather: Gatherer::new(setting, provider, rng.fork(), now),
+            streams: Streams::default(),
             dtls: None,
             sctp: None,
             srtp: None,
@@ -162,6 +166,7 @@ impl Transport {
         addr: SocketAddr,
         protocol: TransportProtocol,
         rewrite: &[AddressRewrite],
+        tcp: IceTcp,
     ) -> Vec<Candidate> {
         let host = Candidate::host(addr, protocol);
         let rule = rewrite.iter().find(|rule| rule.fits(addr));
@@ -179,6 +184,7 @@ impl Transport {
         };
         candidates
             .into_iter()
+            .chain(tcp_candidates(addr, protocol, tcp))
             .filter_map(|candidate| self.ice.add_local_candidate(candidate).cloned())
             .collect()
     }
@@ -329,6 +335,11 @@ impl Transport {
                 Received::Consumed => return,
                 Received::NotMine => {}
             }
+        }
+        let mut transport = transport;
+        if transport.transport_protocol == TransportProtocol::TCP {
+            let path = self.incoming_path(transport.five_tuple());
+            transport = path.context(transport.ecn);
         }
         self.dispatch(now, transport, class, datagram, setting, media);
     }
@@ -540,6 +551,17 @@ impl Transport {
         let _ = self.ice.close();
         self.early = Vec::new();
     }
+}
+
+/// The TCP candidates that an interface has beside its own.
+fn tcp_candidates(addr: SocketAddr, protocol: TransportProtocol, tcp: IceTcp) -> Option<Candidate> {
+    let (addr, tcp_type) = match (protocol, tcp) {
+        (_, IceTcp::Off) => return None,
+        (TransportProtocol::UDP, _) => (SocketAddr::new(addr.ip(), ACTIVE_PORT), TcpType::Active),
+        (TransportProtocol::TCP, IceTcp::SimultaneousOpen) => (addr, TcpType::SimultaneousOpen),
+        (TransportProtocol::TCP, _) => return None,
+    };
+    Some(Candidate::host(addr, TransportProtocol::TCP).with_tcp_type(tcp_type))
 }
 
 /// The association, made when data channels are negotiated and it is needed.
