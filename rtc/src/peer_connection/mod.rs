@@ -657,7 +657,8 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     type Time = Instant;
 
     fn handle_read(&mut self, message: TaggedBytesMut) -> Result<(), Error> {
-        if self.is_drained() {
+        // Servers may still have to confirm the end.
+        if self.closed && self.transport.gather.is_drained() {
             return Err(Error::closed());
         }
         self.advance(message.now);
