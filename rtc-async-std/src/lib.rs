@@ -40,8 +40,9 @@ use async_std::task;
 pub use rtc_driver::rtc;
 pub use rtc_driver::{
     Builder, Candidates, DataChannel, DataChannelIo, DataChannelMessage, DataChannels, Driver,
-    Endpoint, EndpointBuilder, EndpointGroup, Error, Events, Interface, PeerConnection, Runtime,
-    SendError, Sending, TrySendError, UnknownPeers,
+    Endpoint, EndpointBuilder, EndpointGroup, Error, Events, Feedback, Interface, LocalTrack,
+    Overflow, PeerConnection, RemoteLayer, RemoteTrack, RtpTransceiver, Runtime, Samples,
+    SendError, Sending, TrackFeedback, Tracks, TrySendError, UnknownPeers,
 };
 pub use rtc_smol::{SmolSocket as AsyncStdSocket, SmolTimer as AsyncStdTimer};
 

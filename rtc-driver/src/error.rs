@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use rtc::data_channel::RTCDataChannelMessage;
+use rtc::media::{PacketizeError, UnsupportedCodec};
 use thiserror::Error;
 
 /// Why an operation on a connection or a channel failed.
@@ -63,23 +64,34 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Why [`send`](crate::DataChannel::send) did not take a message.
+/// Why [`DataChannel::send`](crate::DataChannel::send) did not take a message, or a
+/// [`LocalTrack`](crate::LocalTrack) a packet or a sample.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The channel or its connection is closed, or is closing.
-    #[error("the channel is closed")]
+    /// The channel, the transceiver or the connection is closed, or is closing.
+    #[error("closed")]
     Closed,
-    /// The message is larger than the peer takes.
-    #[error("the message is larger than the {max} bytes that the peer takes")]
+    /// The message is larger than the peer takes, or the packet than the path does.
+    #[error("larger than the {max} bytes that can be sent")]
     TooLarge {
-        /// The largest size that the peer takes, bytes.
+        /// The largest size that can be sent, bytes.
         max: usize,
     },
+    /// There is no room now, or media cannot be sent yet; only
+    /// [`try_write_rtp`](crate::LocalTrack::try_write_rtp) gives this.
+    #[error("there is no room now")]
+    Full,
+    /// The sample is not what its codec writes, or does not fit into packets.
+    #[error(transparent)]
+    Packetize(#[from] PacketizeError),
+    /// No packets can be made of samples of the negotiated codec; they have to be written as packets.
+    #[error(transparent)]
+    UnsupportedCodec(#[from] UnsupportedCodec),
     /// The driver is gone, see [`Error::DriverLost`].
     #[error("the driver of the connection is gone")]
     DriverLost,
-    /// The channel refused for another reason.
+    /// The state machine refused for another reason.
     #[error(transparent)]
     Refused(rtc::Error),
 }
@@ -94,6 +106,11 @@ impl From<SendError> for Error {
                 max,
             }),
             SendError::Refused(error) => Self::Core(error),
+            SendError::Full => Self::Core(rtc::Error::BufferFull),
+            SendError::Packetize(error) => Self::Core(rtc::Error::Operation(error.to_string())),
+            SendError::UnsupportedCodec(error) => {
+                Self::Core(rtc::Error::Operation(error.to_string()))
+            }
         }
     }
 }

@@ -2,9 +2,13 @@ use std::collections::VecDeque;
 use std::mem::discriminant;
 
 use rtc::data_channel::RTCDataChannelId;
-use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::event::{
+    RTCDataChannelEvent, RTCPeerConnectionEvent, RTCRtpSenderEvent, RTCTrackEvent,
+    RTCTrackEventInit,
+};
 use rtc::peer_connection::state::RTCIceGatheringState;
 use rtc::peer_connection::transport::RTCIceCandidate;
+use rtc::rtp_transceiver::RTCRtpSenderId;
 
 /// Events of a connection that wait for a reader, in order. Each goes to one reader.
 ///
@@ -13,9 +17,10 @@ use rtc::peer_connection::transport::RTCIceCandidate;
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     queue: VecDeque<Entry>,
-    /// Live streams of candidates and of channels: what they read is not for `next_event`.
+    /// Live streams of candidates, of channels and of tracks: what they read is not for `next_event`.
     pub(crate) candidate_readers: usize,
     pub(crate) channel_readers: usize,
+    pub(crate) track_readers: usize,
     incoming: usize,
     gathering: RTCIceGatheringState,
     dropped: u64,
@@ -27,6 +32,20 @@ enum Entry {
     Event(Box<RTCPeerConnectionEvent>),
     /// The peer opened a channel.
     Channel(RTCDataChannelId),
+    /// The peer sends a track that it has not sent before.
+    Track(Box<RTCTrackEventInit>),
+}
+
+impl Entry {
+    fn feedback(&self) -> Option<&RTCRtpSenderEvent> {
+        match self {
+            Self::Event(event) => match &**event {
+                RTCPeerConnectionEvent::OnRtpSender(event) => Some(event),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl EventQueue {
@@ -41,6 +60,16 @@ impl EventQueue {
         true
     }
 
+    /// A track that the peer has not sent before. It comes back if too many wait already.
+    pub(crate) fn push_track(&mut self, init: RTCTrackEventInit) -> Result<(), RTCTrackEventInit> {
+        if self.incoming >= MAX_INCOMING {
+            return Err(init);
+        }
+        self.incoming += 1;
+        self.queue.push_back(Entry::Track(Box::new(init)));
+        Ok(())
+    }
+
     pub(crate) fn push(&mut self, event: RTCPeerConnectionEvent) {
         if let RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(state) = &event {
             self.gathering = *state;
@@ -51,21 +80,33 @@ impl EventQueue {
             .position(|entry| matches!(entry, Entry::Event(earlier) if replaces(&event, earlier)));
         if let Some(index) = replaced {
             self.queue.remove(index);
-        } else if self.queue.len() - self.incoming >= MAX_EVENTS {
-            let oldest = self
-                .queue
-                .iter()
-                .position(|entry| matches!(entry, Entry::Event(_)));
-            oldest.and_then(|index| self.queue.remove(index));
-            self.dropped += 1;
+        } else {
+            self.make_room(&event);
         }
         self.queue.push_back(Entry::Event(Box::new(event)));
+    }
+
+    fn make_room(&mut self, event: &RTCPeerConnectionEvent) {
+        let is_feedback = matches!(event, RTCPeerConnectionEvent::OnRtpSender(_));
+        let is_wish = |entry: &Entry| entry.feedback().is_some();
+        let wishes = self.queue.iter().filter(|it| is_wish(it)).count();
+        let oldest = if is_feedback && wishes >= MAX_FEEDBACK {
+            self.queue.iter().position(is_wish)
+        } else if self.queue.len() - self.incoming >= MAX_EVENTS {
+            let mut entries = self.queue.iter();
+            entries.position(|entry| matches!(entry, Entry::Event(_)))
+        } else {
+            return;
+        };
+        oldest.and_then(|index| self.queue.remove(index));
+        self.dropped += 1;
     }
 
     /// The next event that no other live stream reads.
     pub(crate) fn next_event(&mut self) -> Option<RTCPeerConnectionEvent> {
         let index = self.queue.iter().position(|entry| match entry {
             Entry::Channel(_) => self.channel_readers == 0,
+            Entry::Track(_) => self.track_readers == 0,
             Entry::Event(event) => self.candidate_readers == 0 || !is_candidate(event),
         })?;
         Some(match self.queue.remove(index)? {
@@ -73,6 +114,10 @@ impl EventQueue {
             Entry::Channel(id) => {
                 self.incoming -= 1;
                 RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id))
+            }
+            Entry::Track(init) => {
+                self.incoming -= 1;
+                RTCPeerConnectionEvent::OnTrack(RTCTrackEvent::OnOpen(*init))
             }
         })
     }
@@ -87,8 +132,36 @@ impl EventQueue {
                 self.incoming -= 1;
                 Some(id)
             }
-            Entry::Event(_) => None,
+            _ => None,
         }
+    }
+
+    pub(crate) fn next_track(&mut self) -> Option<RTCTrackEventInit> {
+        let index = self
+            .queue
+            .iter()
+            .position(|entry| matches!(entry, Entry::Track(_)))?;
+        match self.queue.remove(index)? {
+            Entry::Track(init) => {
+                self.incoming -= 1;
+                Some(*init)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out what the peer wants of a sender.
+    pub(crate) fn take_feedback(&mut self, sender: RTCRtpSenderId) -> Vec<RTCRtpSenderEvent> {
+        let mut taken = Vec::new();
+        self.queue.retain(|entry| {
+            let feedback = entry.feedback();
+            let Some(event) = feedback.filter(|event| event.sender_id() == sender) else {
+                return true;
+            };
+            taken.push(event.clone());
+            false
+        });
+        taken
     }
 
     pub(crate) fn next_candidate(&mut self) -> Option<RTCIceCandidate> {
@@ -128,6 +201,11 @@ fn replaces(event: &RTCPeerConnectionEvent, earlier: &RTCPeerConnectionEvent) ->
             discriminant(event) == discriminant(earlier)
                 && event.channel_id() == earlier.channel_id()
         }
+        (E::OnRtpSender(event), E::OnRtpSender(earlier)) => {
+            discriminant(event) == discriminant(earlier)
+                && event.sender_id() == earlier.sender_id()
+                && event.ssrc() == earlier.ssrc()
+        }
         _ => false,
     }
 }
@@ -135,7 +213,9 @@ fn replaces(event: &RTCPeerConnectionEvent, earlier: &RTCPeerConnectionEvent) ->
 /// Events that wait for a reader. Candidates are the most numerous: two dozen interfaces with a
 /// server-reflexive and a relayed one each still fit.
 const MAX_EVENTS: usize = 128;
-/// Channels of the peer that wait for a reader; more are closed.
+/// Among them, wishes about what is sent, so that many senders leave room for what is rarer.
+const MAX_FEEDBACK: usize = 32;
+/// Channels and tracks of the peer that wait for a reader; more are closed.
 const MAX_INCOMING: usize = 1024;
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ mod shared;
 mod socket;
 #[cfg(feature = "test-util")]
 pub mod test;
+mod tracks;
 pub mod udp;
 mod waiters;
 
@@ -138,3 +139,7 @@ pub use peer_connection::{Candidates, DataChannels, Events, PeerConnection};
 pub use pump::{Core, CoreAccess, Progress, Pump, PumpCounters};
 pub use runtime::{Network, Runtime, Timer};
 pub use socket::{DatagramSocket, RecvMeta, SendBatch};
+pub use tracks::{
+    Feedback, LocalTrack, Overflow, RemoteLayer, RemoteTrack, RtpTransceiver, Samples,
+    TrackFeedback, Tracks,
+};

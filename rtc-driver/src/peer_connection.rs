@@ -200,11 +200,15 @@ impl PeerConnection {
         self.handle.with(|state| state.send_limit = bytes.max(1));
     }
 
-    fn look<R>(&self, f: impl FnOnce(&mut RTCPeerConnection) -> R) -> R {
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&mut RTCPeerConnection) -> R) -> R {
         self.handle.with(|state| f(&mut state.core))
     }
 
-    fn change<R>(
+    pub(crate) fn change<R>(
         &self,
         f: impl FnOnce(&mut RTCPeerConnection) -> Result<R, rtc::Error>,
     ) -> Result<R, Error> {
@@ -309,8 +313,9 @@ impl PeerConnection {
 
     /// What happens to the connection, in order; what waits unread is given first. A state that
     /// changed several times meanwhile is given once, with its latest value. While there is a stream
-    /// of [`data_channels`](Self::data_channels) or [`ice_candidates`](Self::ice_candidates), what
-    /// it gives is not given here.
+    /// of [`data_channels`](Self::data_channels), [`tracks`](Self::tracks),
+    /// [`ice_candidates`](Self::ice_candidates) or [`feedback`](crate::LocalTrack::feedback), what it
+    /// gives is not given here.
     pub fn events(&self) -> Events {
         Events {
             shared: Arc::clone(self.handle.shared()),
@@ -428,7 +433,7 @@ impl Stream for Candidates {
     }
 }
 
-fn item_or_end<T>(state: &State, item: Option<T>) -> Step<Option<T>> {
+pub(crate) fn item_or_end<T>(state: &State, item: Option<T>) -> Step<Option<T>> {
     match item {
         Some(item) => Step::Done(Some(item)),
         None if state.has_ended() => Step::Done(None),

@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::events::EventQueue;
 use crate::pump::CoreAccess;
+use crate::tracks::Media;
 use crate::waiters::{Key, Place, Registry, Step, Waiters, Watched, When};
 use crate::{Error, SendError};
 
@@ -31,6 +32,7 @@ pub(crate) struct State {
     pub(crate) core: RTCPeerConnection,
     pub(crate) phase: Phase,
     pub(crate) events: EventQueue,
+    pub(crate) media: Media,
     /// Set by whoever gave the core something to do.
     pub(crate) nudge: bool,
     /// Bytes that may wait in a channel before `send` waits.
@@ -93,6 +95,7 @@ impl Shared {
                 core,
                 phase: Phase::Open,
                 events: EventQueue::default(),
+                media: Media::default(),
                 nudge: false,
                 send_limit: SEND_LIMIT,
                 channels: BTreeMap::new(),
@@ -294,14 +297,17 @@ impl State {
         }
     }
 
-    /// When closing is cut short, if it was begun.
-    pub(crate) fn close_by(&self) -> Option<Instant> {
-        self.close_by
+    /// When the driver has to look at the connection on its own account: closing is cut short, or
+    /// somebody who waits has set a time.
+    pub(crate) fn alarm(&self) -> Option<Instant> {
+        let alarms = [self.close_by, self.media.alarm()];
+        alarms.into_iter().flatten().min()
     }
 
     /// Passes on what a turn of the driver has brought. `blocked`: a socket has no room for the last
     /// batch.
     pub(crate) fn settle(&mut self, now: Instant, blocked: bool, wakes: &mut Vec<Waker>) -> Turn {
+        self.media.set_time(now, wakes);
         self.route(wakes);
         let late = self.close_by.is_some_and(|close_by| now >= close_by);
         let drained = self.core.is_drained() && !blocked;
@@ -314,11 +320,8 @@ impl State {
         if self.phase == Phase::Flushing && self.is_flushed() {
             return Turn::Again;
         }
-        let deadline = self.core.poll_timeout();
-        Turn::Until(match (deadline, self.close_by) {
-            (Some(deadline), Some(close_by)) => Some(deadline.min(close_by)),
-            (deadline, close_by) => deadline.or(close_by),
-        })
+        let deadlines = [self.core.poll_timeout(), self.alarm()];
+        Turn::Until(deadlines.into_iter().flatten().min())
     }
 
     /// Takes what the core has to tell and finds out whom it concerns.
@@ -339,6 +342,7 @@ impl State {
         if self.writers_wait {
             self.route_writers(wakes);
         }
+        self.route_media(wakes);
     }
 
     fn on_event(&mut self, event: RTCPeerConnectionEvent, wakes: &mut Vec<Waker>) {
@@ -377,6 +381,8 @@ impl State {
                     self.failure = None;
                 }
             }
+            RTCPeerConnectionEvent::OnTrack(event) => return self.on_track(event, wakes),
+            RTCPeerConnectionEvent::OnRtpSender(event) => return self.on_feedback(event),
             _ => {}
         }
         self.events.push(event);
@@ -411,6 +417,7 @@ impl State {
             channel.readers.take_all(wakes);
             channel.writers.take_all(wakes);
         }
+        self.media.take_all(wakes);
     }
 
     /// Whether the peer has all that was given to `send`.
@@ -429,6 +436,7 @@ impl State {
                 .channels
                 .get_mut(&id)
                 .map(|channel| &mut channel.writers),
+            place => self.media.waiters(place),
         }
     }
 }
@@ -442,6 +450,10 @@ impl Registry for State {
         self.writers_wait |= matches!(place, Place::Write(_));
         if let Some(waiters) = self.waiters(place) {
             waiters.register(key, fresh, when, waker);
+        }
+        if let When::Until(at) = when {
+            // The driver has to know of it, if it would sleep longer.
+            self.nudge |= self.media.set_alarm(at);
         }
     }
 

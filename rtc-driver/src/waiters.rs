@@ -1,10 +1,11 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use rtc::data_channel::RTCDataChannelId;
+use rtc::rtp_transceiver::RTCRtpTransceiverId;
 
 /// A state under a lock, whose changes can be waited for.
 pub(crate) trait Watched {
@@ -61,6 +62,10 @@ pub(crate) enum When {
     Open,
     /// So few bytes, or fewer, wait to be sent on the channel.
     Buffered(usize),
+    /// Few packets of media wait to be sent.
+    Room,
+    /// Anything, or the time has come.
+    Until(Instant),
 }
 
 /// Where a waiter is registered.
@@ -72,7 +77,19 @@ pub(crate) enum Place {
     Read(RTCDataChannelId),
     /// For room in a channel, or its state.
     Write(RTCDataChannelId),
+    /// For packets of a track.
+    Track(RTCRtpTransceiverId),
+    /// For packets of one of its layers.
+    Layer(RTCRtpTransceiverId, LayerId),
+    /// For room for packets of media, or that they may be sent at all.
+    Rtp,
+    /// For what the peer wants of a sender.
+    Feedback(RTCRtpTransceiverId),
 }
+
+/// Names a layer of a track that is read alone; never given twice for a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LayerId(pub(crate) u32);
 
 /// What a look at the state gave.
 pub(crate) enum Step<T> {
@@ -113,6 +130,15 @@ impl Waiters {
     /// Takes the wakers out to be woken once no lock is held.
     pub(crate) fn take_all(&mut self, wakes: &mut Vec<Waker>) {
         wakes.extend(self.0.drain(..).map(|waiter| waiter.waker));
+    }
+
+    /// When the first of those who have set a time is to be woken.
+    pub(crate) fn first_alarm(&self) -> Option<Instant> {
+        let alarms = self.0.iter().filter_map(|waiter| match waiter.when {
+            When::Until(at) => Some(at),
+            _ => None,
+        });
+        alarms.min()
     }
 
     pub(crate) fn take_if(&mut self, ready: impl Fn(When) -> bool, wakes: &mut Vec<Waker>) {

@@ -64,8 +64,9 @@ mod timer;
 pub use rtc_driver::rtc;
 pub use rtc_driver::{
     Builder, Candidates, DataChannel, DataChannelIo, DataChannelMessage, DataChannels, Driver,
-    Endpoint, EndpointBuilder, EndpointGroup, Error, Events, Interface, PeerConnection, Runtime,
-    SendError, Sending, TrySendError, UnknownPeers,
+    Endpoint, EndpointBuilder, EndpointGroup, Error, Events, Feedback, Interface, LocalTrack,
+    Overflow, PeerConnection, RemoteLayer, RemoteTrack, RtpTransceiver, Runtime, Samples,
+    SendError, Sending, TrackFeedback, Tracks, TrySendError, UnknownPeers,
 };
 
 #[cfg(feature = "smol")]

@@ -41,7 +41,9 @@ pub use rtc_driver::rtc;
 pub use rtc_driver::{
     Builder, Candidates, DataChannel, DataChannelIo, DataChannelMessage, DataChannels, Driver,
     Endpoint, EndpointBuilder, EndpointCounters, EndpointDriver, EndpointGroup, Error, Events,
-    Interface, PeerConnection, Runtime, SendError, Sending, TrySendError, UnknownPeers,
+    Feedback, Interface, LocalTrack, Overflow, PeerConnection, RemoteLayer, RemoteTrack,
+    RtpTransceiver, Runtime, Samples, SendError, Sending, TrackFeedback, Tracks, TrySendError,
+    UnknownPeers,
 };
 
 pub use io::{DataChannelExt, TokioIo};

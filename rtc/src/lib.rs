@@ -47,6 +47,7 @@ pub use rtc_dtls as dtls;
 pub use rtc_ice as ice;
 pub use rtc_interceptor as interceptor;
 pub use rtc_mdns as mdns;
+pub use rtc_media as media;
 pub use rtc_rtcp as rtcp;
 pub use rtc_rtp as rtp;
 pub use rtc_sctp as sctp;

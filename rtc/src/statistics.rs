@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use self::media::*;
 use crate::peer_connection::RTCPeerConnection;
 use crate::rtp_transceiver::{RTCRtpReceiverId, RTCRtpSenderId};
+use crate::transport::Traffic;
 
 /// Which objects a report is to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,6 +248,20 @@ pub struct RTCIceCandidatePairStats {
     pub state: &'static str,
     /// Whether it was nominated.
     pub nominated: bool,
+    /// Datagrams sent over it, those of ICE not counted.
+    pub packets_sent: u64,
+    /// Datagrams received over it, those of ICE not counted.
+    pub packets_received: u64,
+    /// Their payload in bytes.
+    pub bytes_sent: u64,
+    /// Their payload in bytes.
+    pub bytes_received: u64,
+    /// When the last was sent, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_packet_sent_timestamp: Option<f64>,
+    /// When the last was received, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_packet_received_timestamp: Option<f64>,
     /// Sum of all measured round-trip times in seconds.
     pub total_round_trip_time: f64,
     /// The last measured round-trip time in seconds.
@@ -369,6 +384,7 @@ impl RTCPeerConnection {
             if pair.selected {
                 selected = Some(id.clone());
             }
+            let Traffic { sent, received } = self.transport.paths.get(&pair.path);
             let remote_id = format!("R{remote}");
             report.insert(
                 remote_id.clone(),
@@ -388,6 +404,14 @@ impl RTCPeerConnection {
                     remote_candidate_id: remote_id,
                     state: pair.state.as_str(),
                     nominated: pair.nominated,
+                    packets_sent: sent.packets,
+                    packets_received: received.packets,
+                    bytes_sent: sent.bytes,
+                    bytes_received: received.bytes,
+                    last_packet_sent_timestamp: sent.last.map(|at| self.unix_milliseconds(at)),
+                    last_packet_received_timestamp: received
+                        .last
+                        .map(|at| self.unix_milliseconds(at)),
                     total_round_trip_time: pair.total_round_trip_time.as_secs_f64(),
                     current_round_trip_time: pair
                         .current_round_trip_time

@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "rtc-interceptor",
             "rtc-mdns",
             "rtc-turn",
+            "rtc-media",
         ],
     ),
     ("rtc-driver", &["rtc"]),

@@ -282,6 +282,8 @@ fn statistics_tell_of_streams() {
     assert_eq!(outbound["mid"], "0");
     assert_eq!(outbound["transportId"], "T0");
     assert_eq!(outbound["active"], true);
+    // Every fifth packet ends a frame.
+    assert_eq!(outbound["framesSent"], 100);
     let repeated = outbound["retransmittedPacketsSent"].as_u64().unwrap();
     assert!(repeated > 20, "{repeated}");
     assert_eq!(outbound["packetsSent"], 500 + repeated);
@@ -296,7 +298,8 @@ fn statistics_tell_of_streams() {
     assert_eq!(outbound["remoteId"], remote["id"]);
     assert_eq!(remote["localId"], outbound["id"]);
     let time = remote["roundTripTime"].as_f64().unwrap();
-    assert!((0.02..0.08).contains(&time), "{time}");
+    // The clock of reports has 65,536 ticks a second.
+    assert!((0.0199..0.08).contains(&time), "{time}");
     assert!(remote["jitter"].as_f64().unwrap() > 0.0);
 
     let inbound = of_type("inbound-rtp");
@@ -309,6 +312,18 @@ fn statistics_tell_of_streams() {
     let remote = of_type("remote-outbound-rtp");
     assert_eq!(remote["id"], inbound["remoteId"]);
     assert_eq!(remote["packetsSent"], 500);
+
+    let transport = of_type("transport");
+    let pair = &json[transport["selectedCandidatePairId"].as_str().unwrap()];
+    // Whatever of ICE went over the same path is counted for the transport alone.
+    for (member, least) in [("packetsSent", 500), ("packetsReceived", 400)] {
+        let (of_pair, of_all) = (&pair[member], &transport[member]);
+        let (of_pair, of_all) = (of_pair.as_u64().unwrap(), of_all.as_u64().unwrap());
+        assert!((least..of_all).contains(&of_pair), "{of_pair} of {of_all}");
+    }
+    assert!(pair["bytesSent"].as_u64().unwrap() > outbound["bytesSent"].as_u64().unwrap());
+    let last = pair["lastPacketReceivedTimestamp"].as_f64().unwrap();
+    assert!(last <= pair["timestamp"].as_f64().unwrap());
 
     let selected = sim
         .a

@@ -47,7 +47,8 @@ impl Source {
     }
 
     pub(crate) fn try_send(&mut self, sim: &mut Simulation) -> Result<(), Error> {
-        let packet = packet(self.next, self.timestamp);
+        let mut packet = packet(self.next, self.timestamp);
+        packet.header.marker = self.next % 5 == 0;
         let connection = &mut sim.peer(self.side).connection;
         let mut sender = connection.rtp_sender(self.sender).unwrap();
         match self.rid {

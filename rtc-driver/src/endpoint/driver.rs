@@ -33,8 +33,8 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     timer: T,
     watch: Option<InterfaceWatch<S>>,
     services: Option<Services<S, RTCPeerId>>,
-    /// When connections that are closing are to be cut short.
-    closing: BTreeSet<(Instant, RTCPeerId)>,
+    /// When connections are to be looked at on their own account, see [`State::alarm`].
+    alarms: BTreeSet<(Instant, RTCPeerId)>,
     /// Connections to be looked at in this turn.
     attended: Vec<RTCPeerId>,
     close_told: bool,
@@ -121,7 +121,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 timer,
                 watch: bound.watch,
                 services: None,
-                closing: BTreeSet::new(),
+                alarms: BTreeSet::new(),
                 attended: Vec::new(),
                 close_told: false,
                 woken: Vec::new(),
@@ -205,10 +205,13 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
             self.attend(id, now);
         }
         self.woken = woken;
-        while let Some(&(at, id)) = self.closing.first()
+        while let Some(&(at, id)) = self.alarms.first()
             && at <= now
         {
-            self.closing.pop_first();
+            self.alarms.pop_first();
+            if let Some(member) = self.core.endpoint.get_mut(id) {
+                member.alarm = None;
+            }
             self.attend(id, now);
         }
         for path in released {
@@ -247,6 +250,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
         let id = endpoint.insert(Member {
             shared,
             waker: None,
+            alarm: None,
         });
         if let Some(member) = endpoint.get_mut(id) {
             let endpoint = Arc::clone(&self.shared);
@@ -274,7 +278,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
             .pop()
             .or_else(|| self.core.endpoint.poll_ready_peer())
         {
-            let Some(member) = self.core.endpoint.get(id) else {
+            let Some(member) = self.core.endpoint.get_mut(id) else {
                 continue;
             };
             if let Some(services) = &mut self.services {
@@ -289,14 +293,22 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                     again.push(id);
                 }
             }
-            let (turn, close_by) = {
+            let (turn, alarm) = {
                 let mut state = member.shared.lock();
                 if let Some(waker) = &member.waker {
                     state.set_driver(waker);
                 }
                 // What is blocked stays with the pump, and is sent whatever becomes of the connection.
-                (state.settle(now, false, &mut self.wakes), state.close_by())
+                (state.settle(now, false, &mut self.wakes), state.alarm())
             };
+            let alarm = alarm.filter(|_| !matches!(turn, Turn::Ended(_)));
+            let before = std::mem::replace(&mut member.alarm, alarm);
+            if before != alarm {
+                if let Some(before) = before {
+                    self.alarms.remove(&(before, id));
+                }
+                self.alarms.extend(alarm.map(|alarm| (alarm, id)));
+            }
             match turn {
                 Turn::Ended(_) => {
                     if let Some(services) = &mut self.services {
@@ -306,9 +318,6 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 }
                 Turn::Again => again.push(id),
                 Turn::Until(_) => {}
-            }
-            if let Some(close_by) = close_by {
-                self.closing.insert((close_by, id));
             }
         }
         for &id in &again {
@@ -367,8 +376,8 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for EndpointDriver<S, T
         if over {
             return Poll::Ready(Ok(()));
         }
-        let closing = this.closing.first().map(|(at, _)| *at);
-        let deadline = [this.core.endpoint.poll_timeout(), closing];
+        let alarm = this.alarms.first().map(|(at, _)| *at);
+        let deadline = [this.core.endpoint.poll_timeout(), alarm];
         if progress == Progress::MoreWork {
             this.timer.wake_after_others(cx);
         } else if again {

@@ -187,6 +187,8 @@ pub(super) struct Member {
     pub(super) shared: Arc<Shared>,
     /// Wakes the driver for this connection.
     pub(super) waker: Option<Waker>,
+    /// Its place among the alarms.
+    pub(super) alarm: Option<Instant>,
 }
 
 impl Peer for Member {

@@ -20,4 +20,5 @@ mod nat_matrix;
 mod relay;
 mod scene;
 mod streams;
+mod tracks;
 mod world;

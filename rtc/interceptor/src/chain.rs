@@ -483,6 +483,8 @@ impl LocalStats {
         if sent.retransmission.is_some() {
             self.retransmitted_packets_sent += 1;
             self.retransmitted_bytes_sent += payload;
+        } else if sent.packet.header.marker {
+            self.markers_sent += 1;
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct LocalStats {
     pub retransmitted_packets_sent: u64,
     /// Bytes of payload that were retransmissions.
     pub retransmitted_bytes_sent: u64,
+    /// Packets with the marker bit, retransmissions not counted: frames, where the stream is video.
+    pub markers_sent: u64,
     /// NACK packets received.
     pub nack_count: u64,
     /// PLI packets received.

@@ -176,6 +176,12 @@ impl<P: Packetizer> SampleSender<P> {
         self.sequence_number
     }
 
+    /// Sets the sequence number of the next packet: back to what it was when packets were not sent, so
+    /// that the peer misses none.
+    pub fn set_sequence_number(&mut self, sequence_number: u16) {
+        self.sequence_number = sequence_number;
+    }
+
     /// The timestamp of the next sample.
     #[must_use]
     pub fn timestamp(&self) -> u32 {

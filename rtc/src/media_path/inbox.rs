@@ -28,6 +28,8 @@ struct Inbox {
     track: MediaStreamTrackId,
     packets: VecDeque<Packet>,
     bytes: usize,
+    /// Packets that made room for others.
+    dropped: u64,
     /// The application was told of the track.
     announced: bool,
     /// It is in the list of those that are ready.
@@ -45,6 +47,7 @@ impl Inboxes {
                 track: track.clone(),
                 packets: VecDeque::new(),
                 bytes: 0,
+                dropped: 0,
                 announced: false,
                 is_ready: false,
                 is_fresh: false,
@@ -106,6 +109,7 @@ impl Inboxes {
             inbox.bytes -= oldest.payload.len();
             dropped += 1;
         }
+        inbox.dropped += dropped;
         if !(inbox.is_ready && inbox.is_fresh) {
             self.mark(transceiver);
         }
@@ -136,6 +140,12 @@ impl Inboxes {
     /// The next packet of one receiver, if it is announced.
     pub(super) fn read_of(&mut self, transceiver: RTCRtpTransceiverId) -> Option<Packet> {
         self.get_mut(transceiver)?.pop()
+    }
+
+    /// How many packets of a receiver made room for others.
+    pub(super) fn dropped(&self, transceiver: RTCRtpTransceiverId) -> u64 {
+        let inbox = self.find(transceiver).ok().and_then(|at| self.list.get(at));
+        inbox.map_or(0, |inbox| inbox.dropped)
     }
 
     /// A receiver that became readable since it was last given here.

@@ -250,6 +250,11 @@ impl MediaPath {
         self.inboxes.read_of(receiver)
     }
 
+    /// How many packets of a receiver were dropped unread.
+    pub(crate) fn dropped_unread(&self, receiver: RTCRtpTransceiverId) -> u64 {
+        self.inboxes.dropped(receiver)
+    }
+
     /// The next RTCP for the application.
     pub(crate) fn read_rtcp(&mut self) -> Option<(MediaStreamTrackId, Vec<rtcp::Packet>)> {
         loop {

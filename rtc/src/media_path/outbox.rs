@@ -228,6 +228,11 @@ impl Outboxes {
     pub(super) fn queue(&mut self) -> &mut Queue {
         &mut self.queue
     }
+
+    /// How many packets wait.
+    pub(super) fn buffered(&self) -> usize {
+        self.queue.packets.len()
+    }
 }
 
 /// What became of a packet.
@@ -256,6 +261,22 @@ impl Outbox {
 
     pub(super) fn parts(&mut self) -> (Option<&Formats>, &mut Vec<Encoding>) {
         (self.send.as_ref(), &mut self.encodings)
+    }
+
+    /// The codec of the encoding of this name, or of the first.
+    pub(super) fn codec(&self, rid: Option<&str>) -> Option<&RTCRtpCodecParameters> {
+        let formats = self.send.as_ref()?;
+        let encoding = match rid {
+            Some(rid) => self
+                .encodings
+                .iter()
+                .find(|it| it.rid.as_deref() == Some(rid)),
+            None => self.encodings.first(),
+        }?;
+        let number = encoding
+            .payload_type
+            .unwrap_or(formats.default_payload_type);
+        formats.codec(number).map(|codec| &codec.parameters)
     }
 
     fn take(&mut self, ssrc: SSRC) -> Option<Encoding> {

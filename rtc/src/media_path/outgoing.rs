@@ -11,7 +11,7 @@ use super::MediaPath;
 use super::outbox::{Layer, Written};
 use crate::Error;
 use crate::media_stream::{MediaStreamTrackId, RtpStreamId};
-use crate::rtp_transceiver::{RTCRtpSenderId, SSRC};
+use crate::rtp_transceiver::{RTCRtpCodecParameters, RTCRtpSenderId, SSRC};
 
 /// What the peer wants of a sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,20 @@ impl MediaPath {
         let written = self.outboxes.write(now, sender, packet, layer)?;
         self.count(written);
         Ok(())
+    }
+
+    /// How many packets of the application wait.
+    pub(crate) fn buffered_rtp(&self) -> usize {
+        self.outboxes.buffered()
+    }
+
+    /// The codec of the encoding of this name, or of the first.
+    pub(crate) fn codec(
+        &self,
+        sender: RTCRtpSenderId,
+        rid: Option<&str>,
+    ) -> Option<&RTCRtpCodecParameters> {
+        self.outboxes.get(sender)?.codec(rid)
     }
 
     /// Gives the header extensions of a packet, which have the numbers of `received`, those of a sender.

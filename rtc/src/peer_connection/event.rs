@@ -103,6 +103,17 @@ pub enum RTCTrackEvent {
     OnClose(MediaStreamTrackId),
 }
 
+impl RTCTrackEvent {
+    /// The track.
+    #[must_use]
+    pub fn track_id(&self) -> &MediaStreamTrackId {
+        match self {
+            Self::OnOpen(init) => &init.track_id,
+            Self::OnError(id) | Self::OnClosing(id) | Self::OnClose(id) => id,
+        }
+    }
+}
+
 /// What is known of a remote track when it opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,6 +164,26 @@ pub enum RTCRtpSenderEvent {
         /// The bitrate in bit/s.
         bitrate: u64,
     },
+}
+
+impl RTCRtpSenderEvent {
+    /// The sender.
+    #[must_use]
+    pub fn sender_id(&self) -> RTCRtpSenderId {
+        match *self {
+            Self::OnKeyFrameRequest { sender_id, .. } | Self::OnMaxBitrate { sender_id, .. } => {
+                sender_id
+            }
+        }
+    }
+
+    /// The source.
+    #[must_use]
+    pub fn ssrc(&self) -> SSRC {
+        match *self {
+            Self::OnKeyFrameRequest { ssrc, .. } | Self::OnMaxBitrate { ssrc, .. } => ssrc,
+        }
+    }
 }
 
 /// A local candidate.

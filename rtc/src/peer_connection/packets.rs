@@ -19,6 +19,20 @@ impl RTCPeerConnection {
         self.packets.poll_ready().map(|id| id.receiver_id())
     }
 
+    /// How many RTP packets that were written wait to be sent: few unless the connection is not up, or
+    /// writes come faster than datagrams leave. Beyond 8,192 packets, 8 MiB or a second the oldest are
+    /// dropped.
+    #[must_use]
+    pub fn buffered_rtp(&self) -> usize {
+        self.packets.buffered_rtp()
+    }
+
+    /// A generator of random numbers seeded from that of the connection, for what goes with it: a
+    /// [`SampleSender`](crate::media::SampleSender) and its packetizer.
+    pub fn fork_rng(&mut self) -> rtc_shared::Rng {
+        self.rng.fork()
+    }
+
     /// The handshake is done.
     pub(super) fn start_media(&mut self) {
         if !self.transport.has_srtp() {

@@ -178,6 +178,22 @@ impl RTCRtpReceiver<'_> {
             .read_rtp_of(self.id.transceiver_id())
     }
 
+    /// How many packets were dropped because nobody read them in time.
+    #[must_use]
+    pub fn dropped_unread(&self) -> u64 {
+        self.connection
+            .packets
+            .dropped_unread(self.id.transceiver_id())
+    }
+
+    /// The codec of packets of this payload type, if it was negotiated.
+    #[must_use]
+    pub fn codec(&self, payload_type: PayloadType) -> Option<&RTCRtpCodecParameters> {
+        let codecs = &self.get()?.receive.as_ref()?.codecs;
+        let is_it = |it: &&NegotiatedCodec| it.parameters.payload_type == payload_type;
+        codecs.iter().find(is_it).map(|it| &it.parameters)
+    }
+
     /// The sources that packets have come of, each with the name of its simulcast layer.
     pub fn ssrcs(&self) -> impl Iterator<Item = (SSRC, Option<&str>)> {
         self.connection.packets.sources(self.id.transceiver_id())

@@ -324,6 +324,21 @@ impl RTCRtpSender<'_> {
         packets.write(now, id, packet, None)
     }
 
+    /// Whether sending is negotiated: packets are refused otherwise.
+    #[must_use]
+    pub fn is_negotiated(&self) -> bool {
+        self.get().is_some_and(|it| it.send.is_some())
+    }
+
+    /// The codec in which the encoding `rid` is sent, or the first encoding; `None` while sending is not
+    /// negotiated or there is no such encoding.
+    #[must_use]
+    pub fn codec(&mut self, rid: Option<&str>) -> Option<&RTCRtpCodecParameters> {
+        let id = self.id;
+        let packets = self.connection.up_to_date_packets().ok()?;
+        packets.codec(id, rid)
+    }
+
     /// Sends RTCP packets about what is sent. Reports are sent without it.
     ///
     /// # Errors

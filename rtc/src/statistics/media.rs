@@ -161,6 +161,9 @@ pub struct RTCOutboundRtpStreamStats {
     /// The source of retransmissions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtx_ssrc: Option<u32>,
+    /// Frames whose last packet was sent; video alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames_sent: Option<u64>,
     /// NACK packets received.
     pub nack_count: u64,
     /// PLI packets received; video alone.
@@ -327,6 +330,7 @@ impl RTCPeerConnection {
             retransmitted_packets_sent: stats.retransmitted_packets_sent,
             retransmitted_bytes_sent: stats.retransmitted_bytes_sent,
             rtx_ssrc: encoding.rtx,
+            frames_sent: of_video(stats.markers_sent),
             nack_count: stats.nack_count,
             pli_count: of_video(stats.pli_count),
             fir_count: of_video(stats.fir_count),
@@ -428,7 +432,7 @@ impl RTCPeerConnection {
         }
     }
 
-    fn unix_milliseconds(&self, at: Instant) -> f64 {
+    pub(super) fn unix_milliseconds(&self, at: Instant) -> f64 {
         let before = self.now().saturating_duration_since(at);
         (self.unix_time().saturating_sub(before)).as_secs_f64() * 1000.0
     }

@@ -4,8 +4,8 @@ use rtc_shared::{FiveTuple, Protocol, Transmit, TransportProtocol};
 use rtc_turn::Encapsulation;
 use tracing::{debug, trace};
 
-use super::Transport;
 use super::streams::Outlet;
+use super::{Traffic, Transport};
 use crate::media_path::MediaPath;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
@@ -25,11 +25,11 @@ impl Transport {
         if let Some(message) = self.gather.poll_transmit() {
             buf.extend_from_slice(&message.message);
             let path = message.transport.five_tuple();
-            return Some(self.sent(path, message.message.len(), 1, None));
+            return Some(self.counted(path, message.message.len(), 1, None));
         }
         if let Some((path, message)) = self.poll_waiting() {
             buf.extend_from_slice(&message);
-            return Some(self.sent(path, message.len(), 1, None));
+            return Some(self.counted(path, message.len(), 1, None));
         }
         while let Some(message) = self.ice.poll_write() {
             let path = message.transport.five_tuple();
@@ -50,7 +50,7 @@ impl Transport {
             let start = way.begin(buf);
             buf.extend_from_slice(&message.message);
             if let Some(length) = way.finish(buf, start) {
-                return Some(self.sent(way.path, length, 1, None));
+                return Some(self.counted(way.path, length, 1, None));
             }
         }
         let closing = self.farewell.is_some();
@@ -68,7 +68,7 @@ impl Transport {
             let message = self.gather.poll_transmit()?;
             buf.extend_from_slice(&message.message);
             let path = message.transport.five_tuple();
-            return Some(self.sent(path, message.message.len(), 1, None));
+            return Some(self.counted(path, message.message.len(), 1, None));
         }
         transmit
     }
@@ -76,15 +76,23 @@ impl Transport {
     /// The way that the datagrams of a path take; `None` when there is none now.
     fn way(&mut self, path: FiveTuple) -> Option<Way> {
         if path.transport_protocol == TransportProtocol::TCP {
-            let path = self.streams.real(&path)?;
-            return Some(Way { path, wrap: None });
+            return Some(Way {
+                path: self.streams.real(&path)?,
+                of: path,
+                wrap: None,
+            });
         }
         if !self.gather.is_active() || !self.gather.is_relayed(path.local_addr) {
-            return Some(Way { path, wrap: None });
+            return Some(Way {
+                path,
+                of: path,
+                wrap: None,
+            });
         }
-        let (path, wrap) = self.gather.encapsulate(&path)?;
+        let (outer, wrap) = self.gather.encapsulate(&path)?;
         Some(Way {
-            path,
+            path: outer,
+            of: path,
             wrap: Some(wrap),
         })
     }
@@ -151,7 +159,7 @@ impl Transport {
             return None;
         }
         let length = way.finish(buf, start)?;
-        Some(self.sent(way.path, length, 1, None))
+        Some(self.sent(now, &way, length, 1, None))
     }
 
     fn poll_rtcp(
@@ -174,7 +182,7 @@ impl Transport {
                     buf.truncate(start + length);
                     let length = way.finish(buf, whole)?;
                     media.counters.rtcp_sent += 1;
-                    return Some(self.sent(way.path, length, 1, None));
+                    return Some(self.sent(now, &way, length, 1, None));
                 }
                 Err(error) => {
                     debug!(%error, "RTCP cannot be encrypted");
@@ -236,7 +244,7 @@ impl Transport {
         let segment = segment
             .filter(|_| count > 1)
             .map(|length| way.wire_len(length + overhead));
-        Some(self.sent(way.path, size, count, segment))
+        Some(self.sent(now, &way, size, count, segment))
     }
 
     fn poll_sctp(
@@ -286,10 +294,24 @@ impl Transport {
         let segment = segment
             .filter(|_| count > 1)
             .map(|length| way.wire_len(length));
-        Some(self.sent(way.path, size, count, segment))
+        Some(self.sent(now, &way, size, count, segment))
     }
 
+    /// Counts datagrams that are not ICE's own.
     fn sent(
+        &mut self,
+        now: Instant,
+        way: &Way,
+        size: usize,
+        datagrams: usize,
+        segment_size: Option<usize>,
+    ) -> Transmit {
+        let count = |traffic: &mut Traffic| traffic.sent.add(now, datagrams, size);
+        self.paths.update(&way.of, count);
+        self.counted(way.path, size, datagrams, segment_size)
+    }
+
+    fn counted(
         &mut self,
         path: FiveTuple,
         size: usize,
@@ -331,6 +353,8 @@ const SEGMENT_SLACK: usize = 64;
 #[derive(Clone, Copy)]
 struct Way {
     path: FiveTuple,
+    /// The path as ICE knows it.
+    of: FiveTuple,
     wrap: Option<Encapsulation>,
 }
 

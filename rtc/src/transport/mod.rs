@@ -4,6 +4,7 @@ pub(crate) mod demux;
 mod egress;
 mod srtp;
 pub(crate) mod streams;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use tracing::{debug, trace};
 use self::demux::Class;
 use self::srtp::{EarlyMedia, Srtp};
 use self::streams::{ACTIVE_PORT, Streams};
+use self::traffic::Paths;
+pub(crate) use self::traffic::Traffic;
 use crate::Error;
 use crate::gather::{self, Gatherer};
 use crate::media_path::{MediaCounters, MediaPath};
@@ -56,6 +59,7 @@ pub(crate) struct Transport {
     farewell: Option<FiveTuple>,
     is_closed: bool,
     pub(crate) counters: Counters,
+    pub(crate) paths: Paths,
 }
 
 /// What the answer told of the peer.
@@ -135,6 +139,7 @@ impl Transport {
             farewell: None,
             is_closed: false,
             counters: Counters::default(),
+            paths: Paths::default(),
         })
     }
 
@@ -393,7 +398,14 @@ impl Transport {
             }
             return;
         }
+        self.received(now, transport, datagram.len());
         self.feed_dtls(now, datagram, setting);
+    }
+
+    /// Counts a datagram of a path that ICE accepts.
+    fn received(&mut self, now: Instant, transport: &TransportContext, length: usize) {
+        let count = |traffic: &mut Traffic| traffic.received.add(now, 1, length);
+        self.paths.update(&transport.five_tuple(), count);
     }
 
     fn feed_dtls(&mut self, now: Instant, datagram: BytesMut, setting: &SettingEngine) {

@@ -66,6 +66,7 @@ impl Transport {
             self.counters.dropped_unproven_path += 1;
             return;
         }
+        self.received(now, transport, datagram.len());
         if self.srtp.is_none() {
             self.keep_early_media(transport, datagram, &mut media.counters);
             return;
