@@ -18,7 +18,8 @@ mod handles;
 mod lifetime;
 mod nat_matrix;
 mod relay;
+mod requests;
 mod scene;
-mod streams;
+
 mod tracks;
 mod world;

@@ -1,13 +1,15 @@
-//! What cores do over TCP, with streams drawn as function calls: ICE-TCP, and TURN over TCP and TLS.
+//! What bare cores ask for: streams, for ICE over TCP and TURN over TCP and TLS, and names of multicast
+//! DNS; each of them drawn as function calls.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc::ice::CandidateType;
 use rtc::peer_connection::configuration::{
-    IceTcp, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, SettingEngine,
+    IceTcp, MulticastDns, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy,
+    SettingEngine,
 };
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::request::{RTCAnswer, RTCRequest, RTCRequestId, RTCStreamKind};
@@ -74,6 +76,8 @@ struct Net {
     /// Streams are refused.
     refuses: bool,
     udp: bool,
+    /// Those that are answered for by multicast DNS.
+    names: BTreeMap<String, Vec<IpAddr>>,
     server: Option<TurnServer>,
 }
 
@@ -96,6 +100,7 @@ impl Net {
             next_port: 50_000,
             refuses: false,
             udp: false,
+            names: BTreeMap::new(),
             server: None,
         }
     }
@@ -260,6 +265,18 @@ impl Net {
                 let ips = vec![addr("85.10.0.1:0").ip()];
                 let core = &mut self.sides[from].core;
                 core.handle_answer(now, id, RTCAnswer::Addresses(ips));
+            }
+            RTCRequest::AnnounceMulticast { host, ip } => {
+                self.names.insert(host, vec![ip]);
+            }
+            RTCRequest::WithdrawMulticast { host } => drop(self.names.remove(&host)),
+            RTCRequest::ResolveMulticast { id, host } => {
+                let answer = match self.names.get(&host) {
+                    Some(ips) => RTCAnswer::Addresses(ips.clone()),
+                    None => RTCAnswer::Failed("nobody answers".to_owned()),
+                };
+                let core = &mut self.sides[from].core;
+                core.handle_answer(now, id, answer);
             }
             _ => {}
         }
@@ -643,4 +660,106 @@ fn a_relay_that_refuses_streams_is_told() {
             if error.error_code == 701 && error.error_text == "refused")
     });
     assert!(told);
+}
+
+fn hidden(theirs: MulticastDns) -> Net {
+    let now = Instant::now();
+    let mut a = Side::new(1, now, |setting| setting.multicast_dns = MulticastDns::Hide);
+    let mut b = Side::new(2, now, |setting| setting.multicast_dns = theirs);
+    a.core
+        .add_local_interface(addr("192.0.2.1:1000"), UDP)
+        .unwrap();
+    b.core
+        .add_local_interface(addr("192.0.2.2:2000"), UDP)
+        .unwrap();
+    a.core.create_data_channel("x", None).unwrap();
+    let mut net = Net::new(now, [a, b]);
+    net.udp = true;
+    net
+}
+
+#[test]
+fn names_stand_for_addresses_and_are_looked_up() {
+    let mut net = hidden(MulticastDns::Hide);
+    net.negotiate();
+    for (side, ip) in net.sides.iter_mut().zip(["192.0.2.1", "192.0.2.2"]) {
+        let sdp = side.core.local_description().unwrap().sdp;
+        assert!(sdp.contains(".local ") && !sdp.contains(ip), "{sdp}");
+    }
+    assert!(net.run(Duration::from_secs(5), Net::is_connected));
+    for side in &net.sides {
+        let candidates: Vec<_> = side
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                RTCPeerConnectionEvent::OnIceCandidateEvent(event) => Some(&event.candidate),
+                _ => None,
+            })
+            .collect();
+        let [candidate] = candidates.as_slice() else {
+            panic!("{candidates:?}")
+        };
+        assert!(net.names.contains_key(&candidate.address));
+        assert!(candidate.to_init().candidate.contains(&candidate.address));
+    }
+    let asked = |side: &Side| {
+        let resolves = |it: &&RTCRequest| matches!(it, RTCRequest::ResolveMulticast { .. });
+        side.requests.iter().filter(resolves).count()
+    };
+    assert_eq!((asked(&net.sides[0]), asked(&net.sides[1])), (1, 1));
+    // The address behind the peer's name is not shown.
+    let report = net.sides[0]
+        .core
+        .get_stats(rtc::statistics::StatsSelector::None);
+    for (_, stats) in report.iter() {
+        if let rtc::statistics::RTCStats::RemoteCandidate(stats) = stats {
+            assert_eq!(stats.address, None);
+        }
+    }
+    for index in [0, 1] {
+        net.sides[index].core.close().unwrap();
+        net.drain(index);
+    }
+    assert!(net.names.is_empty(), "names end with their connection");
+}
+
+#[test]
+fn names_that_mean_nothing_or_too_much_are_ignored() {
+    for ips in [vec![], vec!["192.0.2.1", "192.0.2.2"]] {
+        let mut net = hidden(MulticastDns::Resolve);
+        // The way to the other side is open from there alone.
+        net.negotiate();
+        net.drain(0);
+        for known in net.names.values_mut() {
+            *known = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        }
+        // Its candidates are known to nobody, yet checks of its own are heard.
+        assert!(net.run(Duration::from_secs(5), Net::is_connected));
+    }
+    let mut net = hidden(MulticastDns::Off);
+    net.negotiate();
+    assert!(net.run(Duration::from_secs(5), Net::is_connected));
+    assert!(net.sides[1].requests.is_empty());
+}
+
+#[test]
+fn a_flood_of_names_costs_a_bounded_number_of_lookups() {
+    let mut net = hidden(MulticastDns::Resolve);
+    net.negotiate();
+    let ufrag = net.sides[0].core.local_description().unwrap().sdp;
+    let ufrag = ufrag.split("a=ice-ufrag:").nth(1).unwrap();
+    let ufrag = ufrag.lines().next().unwrap().to_owned();
+    for number in 0..1000 {
+        let init = rtc::peer_connection::transport::RTCIceCandidateInit {
+            candidate: format!("candidate:1 1 udp 1 n{number}.local 5000 typ host ufrag {ufrag}"),
+            sdp_mid: Some("0".to_owned()),
+            ..Default::default()
+        };
+        net.sides[1].core.add_remote_candidate(init).unwrap();
+    }
+    let mut requests = 0;
+    while net.sides[1].core.poll_request().is_some() {
+        requests += 1;
+    }
+    assert!((1..=32).contains(&requests), "{requests}");
 }
