@@ -603,3 +603,6 @@ const MAX_BASES: usize = 32;
 const MAX_CLIENTS: usize = 64;
 /// Addresses of peers that relays let through, as many as the client of a relay takes.
 const MAX_PEERS: usize = 256;
+
+#[cfg(test)]
+mod tests;
