@@ -169,7 +169,7 @@ impl<R: Runtime> Builder<R> {
         let core = RTCPeerConnection::new(self.configuration.with_now(timer.now()))?;
         let (connection, mut driver) = Driver::with_sockets(core, sockets, timer)?;
         driver.serve(Services::new(&self.runtime, plan.socket.clone()));
-        driver.watch(plan.watch(self.runtime));
+        driver.watch(plan.watch(self.runtime.for_tasks()));
         if let Some(bytes) = send_limit {
             connection.set_channel_send_limit(bytes);
         }

@@ -42,7 +42,7 @@ impl<S, K> fmt::Debug for Services<S, K> {
 impl<S: DatagramSocket, K: Copy + PartialEq> Services<S, K> {
     /// Those of a runtime; sockets are bound with `options`.
     pub(crate) fn new<R: Runtime<Socket = S>>(runtime: &R, options: SocketOptions) -> Self {
-        let (resolver, binder) = (runtime.clone(), runtime.clone());
+        let (resolver, binder) = (runtime.for_tasks(), runtime.for_tasks());
         Self {
             resolve: Box::new(move |host| {
                 let resolver = resolver.clone();

@@ -139,7 +139,7 @@ fn make<R: Runtime>(
     // What is bound for one connection is shared with nobody.
     options.reuse_port = false;
     driver.serve(Services::new(&runtime, options));
-    driver.watch(plan.watch(runtime));
+    driver.watch(plan.watch(runtime.for_tasks()));
     Ok((endpoint, driver))
 }
 
