@@ -5,6 +5,7 @@ use rtc::peer_connection::configuration::RTCConfiguration;
 use tracing::{debug, warn};
 
 use crate::gather::Plan;
+use crate::service::Services;
 use crate::{Bound, Driver, Error, Network, PeerConnection, Runtime, Timer};
 
 /// What every builder with sockets is told of them: methods over a field `sockets` of this type.
@@ -167,7 +168,8 @@ impl<R: Runtime> Builder<R> {
         let timer = self.runtime.timer();
         let core = RTCPeerConnection::new(self.configuration.with_now(timer.now()))?;
         let (connection, mut driver) = Driver::with_sockets(core, sockets, timer)?;
-        driver.watch(plan.watch(self.runtime));
+        driver.serve(Services::new(&self.runtime, plan.socket.clone()));
+        driver.watch(plan.watch(self.runtime.for_tasks()));
         if let Some(bytes) = send_limit {
             connection.set_channel_send_limit(bytes);
         }

@@ -3,10 +3,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use rtc::peer_connection::RTCPeerConnection;
 
 use crate::pump::{Progress, Pump, PumpCounters};
+use crate::service::Services;
 use crate::shared::{Handle, Locked, Phase, Shared, Turn};
 use crate::{Bound, DatagramSocket, Error, InterfaceWatch, PeerConnection, Timer};
 
@@ -21,6 +23,7 @@ pub struct Driver<S: DatagramSocket, T: Timer> {
     pump: Pump<S>,
     timer: T,
     watch: Option<InterfaceWatch<S>>,
+    services: Option<Services<S, ()>>,
     /// Kept for its memory.
     wakes: Vec<Waker>,
 }
@@ -33,6 +36,10 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
     /// # Errors
     /// [`Error::Socket`] when a socket has no address, [`Error::Core`] when the core does not take
     /// one.
+    ///
+    /// There is no runtime to look names up or bind further sockets: servers of STUN and TURN are to be
+    /// given by address, or the requests of the core ([`RTCPeerConnection::poll_request`]) answered by
+    /// the caller.
     pub fn with_sockets(
         core: RTCPeerConnection,
         sockets: impl IntoIterator<Item = S>,
@@ -48,6 +55,7 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
                 pump,
                 timer,
                 watch,
+                services: None,
                 wakes: Vec::new(),
             },
         ))
@@ -56,6 +64,11 @@ impl<S: DatagramSocket, T: Timer> Driver<S, T> {
     /// Follows interfaces that come and go.
     pub(crate) fn watch(&mut self, watch: Option<InterfaceWatch<S>>) {
         self.watch = watch;
+    }
+
+    /// Does what the connection asks for from now on.
+    pub(crate) fn serve(&mut self, services: Services<S, ()>) {
+        self.services = Some(services);
     }
 
     /// What the sockets have carried so far.
@@ -74,6 +87,7 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
             pump,
             timer,
             watch,
+            services,
             wakes,
         } = self.get_mut();
         let now = timer.now();
@@ -89,9 +103,15 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
         if let Some(watch) = watch {
             watch.follow(cx, pump, &mut Locked(shared));
         }
+        if let Some(services) = services {
+            serve(services, cx, now, pump, shared);
+        }
         let progress = pump.drive(cx, now, &mut Locked(shared));
         let turn = shared.lock().settle(now, pump.is_blocked(), wakes);
         wakes.drain(..).for_each(Waker::wake);
+        if services.is_some() && shared.lock().core.has_requests() {
+            cx.waker().wake_by_ref();
+        }
         let deadline = match turn {
             Turn::Ended(result) => return Poll::Ready(result),
             Turn::Again => Some(now),
@@ -105,6 +125,26 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for Driver<S, T> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+}
+
+/// Does what the connection has asked for, and gives it what came of it.
+fn serve<S: DatagramSocket>(
+    services: &mut Services<S, ()>,
+    cx: &mut Context<'_>,
+    now: Instant,
+    pump: &mut Pump<S>,
+    shared: &Shared,
+) {
+    loop {
+        let request = shared.lock().core.poll_request();
+        let Some(request) = request else { break };
+        if let Some((id, answer)) = services.begin((), request, pump) {
+            shared.lock().core.handle_answer(now, id, answer);
+        }
+    }
+    for ((), id, answer) in services.poll(cx) {
+        shared.lock().core.handle_answer(now, id, answer);
     }
 }
 

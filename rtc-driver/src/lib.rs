@@ -147,6 +147,7 @@ mod io;
 mod peer_connection;
 mod pump;
 mod runtime;
+mod service;
 mod shared;
 mod socket;
 #[cfg(feature = "test-util")]

@@ -79,6 +79,13 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Runs a task until it ends.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 
+    /// A copy for a task of the runtime itself, which is used for sockets and names and must not keep
+    /// the runtime alive. Where a clone does not, it serves.
+    #[must_use]
+    fn for_tasks(&self) -> Self {
+        self.clone()
+    }
+
     /// The addresses of a host.
     fn resolve(
         &self,

@@ -71,6 +71,11 @@ impl Runtime for SmolRuntime {
         SmolTimer::default()
     }
 
+    /// Sockets and names need no executor.
+    fn for_tasks(&self) -> Self {
+        Self::global()
+    }
+
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         match &self.executor {
             None => smol::spawn(future).detach(),

@@ -52,6 +52,9 @@ pub enum Error {
     /// An argument is not of the right form (`TypeError`).
     #[error("invalid argument: {0}")]
     Type(String),
+    /// A text does not follow its grammar (`SyntaxError`).
+    #[error("syntax error: {0}")]
+    Syntax(String),
     /// A value is outside the allowed range (`RangeError`).
     #[error("out of range: {0}")]
     Range(&'static str),
@@ -88,6 +91,7 @@ impl Error {
             Self::InvalidModification(_) => "InvalidModificationError",
             Self::Operation(_) | Self::BufferFull => "OperationError",
             Self::Type(_) | Self::MessageTooLarge { .. } => "TypeError",
+            Self::Syntax(_) => "SyntaxError",
             Self::Range(_) => "RangeError",
             Self::Rtc { .. } => "RTCError",
         }

@@ -32,6 +32,7 @@
 pub mod data_channel;
 pub mod endpoint;
 mod error;
+mod gather;
 mod media_path;
 pub mod media_stream;
 pub mod peer_connection;
@@ -45,6 +46,7 @@ pub use rtc_datachannel as datachannel;
 pub use rtc_dtls as dtls;
 pub use rtc_ice as ice;
 pub use rtc_interceptor as interceptor;
+pub use rtc_mdns as mdns;
 pub use rtc_media as media;
 pub use rtc_rtcp as rtcp;
 pub use rtc_rtp as rtp;
@@ -53,6 +55,7 @@ pub use rtc_sdp as sdp;
 pub use rtc_shared as shared;
 pub use rtc_srtp as srtp;
 pub use rtc_stun as stun;
+pub use rtc_turn as turn;
 
 /// The trait by which every state machine of the stack is driven.
 pub mod sansio {

@@ -316,6 +316,9 @@ pub struct RTCIceCandidateStats {
     /// URL of the server it was learnt from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Of a relayed candidate of ours, what carries it to the relay: `udp`, `tcp` or `tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay_protocol: Option<&'static str>,
 }
 
 /// `certificate`.
@@ -502,8 +505,9 @@ impl RTCPeerConnection {
 }
 
 fn candidate_stats(base: RTCStatsBase, candidate: &Candidate) -> RTCIceCandidateStats {
-    // The address of a peer-reflexive candidate is one that the peer may have wanted to hide.
-    let shown = candidate.typ != CandidateType::PeerReflexive;
+    // The address of a peer-reflexive candidate is one that the peer may have wanted to hide, and one
+    // behind a name of multicast DNS was meant to be.
+    let shown = candidate.typ != CandidateType::PeerReflexive && candidate.hostname().is_none();
     RTCIceCandidateStats {
         base,
         transport_id: TRANSPORT_ID.to_owned(),
@@ -524,6 +528,7 @@ fn candidate_stats(base: RTCStatsBase, candidate: &Candidate) -> RTCIceCandidate
         username_fragment: candidate.ufrag.clone(),
         tcp_type: candidate.tcp_type.map(rtc_ice::TcpType::as_str),
         url: candidate.url.clone(),
+        relay_protocol: candidate.relay_protocol.map(rtc_ice::RelayProtocol::as_str),
     }
 }
 

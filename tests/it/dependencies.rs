@@ -34,6 +34,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "rtc-rtcp",
             "rtc-srtp",
             "rtc-interceptor",
+            "rtc-mdns",
+            "rtc-turn",
             "rtc-media",
         ],
     ),

@@ -5,6 +5,7 @@ use super::group::{Directory, Link};
 use super::{Endpoint, EndpointDriver, EndpointGroup};
 use crate::builder::{Sockets, socket_methods};
 use crate::gather::Plan;
+use crate::service::Services;
 use crate::{Bound, Error, Network, Runtime};
 
 /// Makes an [`Endpoint`] with its sockets on a runtime.
@@ -134,7 +135,11 @@ fn make<R: Runtime>(
     let (endpoint, mut driver) =
         EndpointDriver::with_sockets(sockets, runtime.timer(), runtime.timer())?;
     endpoint.shared.lock().send_limit = send_limit;
-    driver.watch(plan.watch(runtime));
+    let mut options = plan.socket.clone();
+    // What is bound for one connection is shared with nobody.
+    options.reuse_port = false;
+    driver.serve(Services::new(&runtime, options));
+    driver.watch(plan.watch(runtime.for_tasks()));
     Ok((endpoint, driver))
 }
 

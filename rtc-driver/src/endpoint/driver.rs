@@ -16,6 +16,7 @@ use super::group::Link;
 use super::shared::{EndpointShared, Incoming, Interfaces, Member, MemberWaker};
 use super::{Endpoint, EndpointCounters};
 use crate::pump::{Core, Progress, Pump};
+use crate::service::Services;
 use crate::shared::{Phase, Turn};
 use crate::{Bound, DatagramSocket, Error, InterfaceWatch, Timer};
 
@@ -31,6 +32,7 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     pump: Pump<S>,
     timer: T,
     watch: Option<InterfaceWatch<S>>,
+    services: Option<Services<S, RTCPeerId>>,
     /// When connections are to be looked at on their own account, see [`State::alarm`].
     alarms: BTreeSet<(Instant, RTCPeerId)>,
     /// Connections to be looked at in this turn.
@@ -118,6 +120,7 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 pump: bound.pump,
                 timer,
                 watch: bound.watch,
+                services: None,
                 alarms: BTreeSet::new(),
                 attended: Vec::new(),
                 close_told: false,
@@ -131,6 +134,25 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
     /// Follows interfaces that come and go.
     pub(super) fn watch(&mut self, watch: Option<InterfaceWatch<S>>) {
         self.watch = watch;
+    }
+
+    /// Does what connections ask for from now on.
+    pub(super) fn serve(&mut self, services: Services<S, RTCPeerId>) {
+        self.services = Some(services);
+    }
+
+    /// Gives connections what came of their requests.
+    fn take_answers(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(services) = &mut self.services else {
+            return;
+        };
+        for (id, request, answer) in services.poll(cx) {
+            if let Some(member) = self.core.endpoint.get_mut(id) {
+                let core = &mut member.shared.lock().core;
+                core.handle_answer(now, request, answer);
+            }
+            self.attended.push(id);
+        }
     }
 
     /// Makes the endpoint a member of a group, before it has connections.
@@ -259,6 +281,18 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
             let Some(member) = self.core.endpoint.get_mut(id) else {
                 continue;
             };
+            if let Some(services) = &mut self.services {
+                loop {
+                    let request = member.shared.lock().core.poll_request();
+                    let Some(request) = request else { break };
+                    if let Some((request, answer)) = services.begin(id, request, &mut self.pump) {
+                        let core = &mut member.shared.lock().core;
+                        core.handle_answer(now, request, answer);
+                    }
+                    // To be looked at again by the endpoint, and its lookup to be polled.
+                    again.push(id);
+                }
+            }
             let (turn, alarm) = {
                 let mut state = member.shared.lock();
                 if let Some(waker) = &member.waker {
@@ -276,7 +310,12 @@ impl<S: DatagramSocket, T: Timer> EndpointDriver<S, T> {
                 self.alarms.extend(alarm.map(|alarm| (alarm, id)));
             }
             match turn {
-                Turn::Ended(_) => drop(self.core.endpoint.remove(id)),
+                Turn::Ended(_) => {
+                    if let Some(services) = &mut self.services {
+                        services.forget(id, &mut self.pump);
+                    }
+                    drop(self.core.endpoint.remove(id));
+                }
                 Turn::Again => again.push(id),
                 Turn::Until(_) => {}
             }
@@ -326,6 +365,7 @@ impl<S: DatagramSocket + Unpin, T: Timer + Unpin> Future for EndpointDriver<S, T
         if let Err(result) = this.take_news(cx, now) {
             return Poll::Ready(result);
         }
+        this.take_answers(cx, now);
         if let Some(watch) = &mut this.watch {
             watch.follow(cx, &mut this.pump, &mut this.core);
         }

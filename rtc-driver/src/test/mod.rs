@@ -49,7 +49,7 @@
 //! * Interfaces come and go: [`Host::add_interface`], [`Host::remove_interface`].
 //! * Sockets have no room, refuse batches, give errors or break: [`SocketModel`],
 //!   [`Host::inject_errors`], [`Host::break_socket`].
-//! * A [`Gateway`] of one's own translates, watches or refuses what goes through it.
+//! * Hosts are behind NATs of every kind: [`Nat`]. A [`Gateway`] of one's own translates, watches or refuses what goes through it.
 //!
 //! All of it may change while the world runs. What became of datagrams is counted ([`Traffic`],
 //! [`SocketCalls`]), and so is what tasks do ([`Host::polls`], [`JoinHandle::wakes`]).
@@ -68,6 +68,7 @@
 mod crypto;
 mod executor;
 mod link;
+mod nat;
 mod network;
 mod runtime;
 mod socket;
@@ -76,6 +77,7 @@ mod world;
 
 pub use executor::JoinHandle;
 pub use link::Link;
+pub use nat::{Dependence, Nat, NatModel};
 pub use network::{Datagram, Gateway, HostId, Network, Traffic};
 pub use runtime::TestRuntime;
 pub use socket::{SocketCalls, SocketModel, TestSocket};

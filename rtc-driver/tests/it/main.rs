@@ -13,9 +13,13 @@
 mod adversity;
 mod channels;
 mod endpoint;
+mod gathering;
 mod handles;
 mod lifetime;
+mod nat_matrix;
 mod overflow;
+mod relay;
+mod requests;
 mod samples;
 mod scene;
 mod tracks;

@@ -271,6 +271,57 @@ impl Agent {
         self.wake();
     }
 
+    /// Forgets a server-reflexive candidate, because the server sees another address now. Its pairs are
+    /// those of its base and stay.
+    pub fn remove_server_reflexive(&mut self, address: SocketAddr, base: SocketAddr) {
+        if self.context.locals.remove_reflexive(address, base) {
+            self.current.repair_locals(&self.context);
+            if let Some(previous) = &mut self.previous {
+                previous.repair_locals(&self.context);
+            }
+        }
+    }
+
+    /// Takes the candidates of a base out of the generation that a [`restart`](Self::restart) has
+    /// begun. The one before, as long as it is there, goes on with them; then they are forgotten as by
+    /// [`remove_local_base`](Self::remove_local_base).
+    pub fn retire_local_base(&mut self, base: SocketAddr) {
+        self.retire(|candidate| candidate.base() == Some(base));
+    }
+
+    /// Changes [`relay_only`](AgentConfig::relay_only). Candidates that are forbidden now are taken out
+    /// of the generation that a [`restart`](Self::restart) has begun.
+    pub fn set_relay_only(&mut self, relay_only: bool) {
+        self.context.config.relay_only = relay_only;
+        if relay_only {
+            self.retire(|candidate| candidate.typ != CandidateType::Relayed);
+        }
+    }
+
+    fn retire(&mut self, doomed: impl Fn(&Candidate) -> bool) {
+        self.context.locals.retire(doomed);
+        for base in self.context.locals.retired_bases() {
+            self.current.remove_base(base);
+            if self.previous.is_none() {
+                self.context.locals.remove_base(base);
+            }
+        }
+        if self.previous.is_none() {
+            self.context.locals.forget_retired();
+        }
+        self.wake();
+    }
+
+    /// True while a candidate of this base may be used, be it by the generation before a restart.
+    #[must_use]
+    pub fn has_local_base(&self, base: SocketAddr) -> bool {
+        use rtc_shared::TransportProtocol::{TCP, UDP};
+        [UDP, TCP].into_iter().any(|protocol| {
+            let locals = &self.context.locals;
+            locals.for_base(base, protocol).is_some()
+        })
+    }
+
     /// Says that no more local candidates come for this generation.
     pub fn end_of_local_candidates(&mut self) {
         self.current.local_ended = true;
@@ -280,6 +331,14 @@ impl Agent {
     /// The candidates of the peer, signalled and learned from its checks.
     pub fn remote_candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.current.remotes.iter().map(|remote| &remote.candidate)
+    }
+
+    /// Where the peer may be: the addresses of its candidates, those of the generation before a restart
+    /// too. Some may come twice.
+    pub fn peer_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.generations()
+            .flat_map(|generation| &generation.remotes)
+            .filter_map(|remote| remote.candidate.socket_addr())
     }
 
     /// Takes a candidate of the peer. Duplicates are ignored; one that is known from a check gets the

@@ -290,6 +290,25 @@ impl Generation {
         })
     }
 
+    /// Gives pairs whose local candidate is gone the one that stands for their base.
+    pub(crate) fn repair_locals(&mut self, context: &Context) {
+        for pair in &mut self.pairs {
+            if context.locals.get(pair.local).is_some() {
+                continue;
+            }
+            let path = &pair.path;
+            let local = context
+                .locals
+                .for_base(path.local_addr, path.transport_protocol);
+            let mut remotes = self.remotes.iter().map(|remote| &remote.candidate);
+            if let (Some(local), Some(remote)) =
+                (local, remotes.find(|remote| remote.id == pair.remote))
+            {
+                pair.rank(local, remote, context.role);
+            }
+        }
+    }
+
     pub(crate) fn remove_base(&mut self, base: SocketAddr) {
         self.remove_pairs(|pair| pair.path.local_addr == base);
         self.early.retain(|check| check.path.local_addr != base);

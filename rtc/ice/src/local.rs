@@ -11,11 +11,55 @@ pub(crate) struct LocalCandidates {
     gathered: Vec<Candidate>,
     /// Those that only the peer's answers told of (RFC 8445 section 7.2.5.3.1).
     reflexive: Vec<Candidate>,
+    /// Those of the generation before a restart alone.
+    retired: Vec<Candidate>,
 }
 
 impl LocalCandidates {
     pub(crate) fn gathered(&self) -> &[Candidate] {
         &self.gathered
+    }
+
+    /// Takes candidates from what is signalled and paired; the generation before a restart goes on
+    /// with them.
+    pub(crate) fn retire(&mut self, doomed: impl Fn(&Candidate) -> bool) {
+        let (retired, kept) = std::mem::take(&mut self.gathered)
+            .into_iter()
+            .partition::<Vec<_>, _>(doomed);
+        self.gathered = kept;
+        self.retired.extend(retired);
+    }
+
+    /// The bases that only retired candidates have.
+    pub(crate) fn retired_bases(&self) -> Vec<SocketAddr> {
+        let bases = self.retired.iter().filter_map(Candidate::base);
+        bases.filter(|base| !self.has_base(*base)).collect()
+    }
+
+    /// Lets retired candidates be as they were.
+    pub(crate) fn restore_retired(&mut self) {
+        self.gathered.append(&mut self.retired);
+    }
+
+    /// Drops retired candidates.
+    pub(crate) fn forget_retired(&mut self) {
+        self.retired = Vec::new();
+    }
+
+    /// Drops the reflexive candidate of an address; true when there was one.
+    pub(crate) fn remove_reflexive(&mut self, address: SocketAddr, base: SocketAddr) -> bool {
+        let before = self.gathered.len();
+        self.gathered.retain(|candidate| {
+            candidate.typ != CandidateType::ServerReflexive
+                || candidate.base() != Some(base)
+                || candidate.socket_addr() != Some(address)
+        });
+        self.gathered.len() != before
+    }
+
+    fn has_base(&self, base: SocketAddr) -> bool {
+        let mut bases = self.gathered.iter().filter_map(Candidate::base);
+        bases.any(|known| known == base)
     }
 
     /// Adds a candidate with its foundation and priority computed; `None` when it is redundant (RFC
@@ -53,6 +97,7 @@ impl LocalCandidates {
         self.gathered
             .iter()
             .chain(&self.reflexive)
+            .chain(&self.retired)
             .find(|candidate| candidate.id == id)
     }
 
@@ -64,6 +109,7 @@ impl LocalCandidates {
     ) -> Option<&Candidate> {
         self.gathered
             .iter()
+            .chain(&self.retired)
             .filter(|candidate| candidate.base() == Some(base) && candidate.transport == transport)
             .max_by_key(|candidate| (candidate.socket_addr() == Some(base), candidate.priority))
     }
@@ -108,8 +154,9 @@ impl LocalCandidates {
         let before = self.gathered.len();
         self.gathered
             .retain(|candidate| candidate.base() != Some(base));
-        self.reflexive
-            .retain(|candidate| candidate.base() != Some(base));
+        for others in [&mut self.reflexive, &mut self.retired] {
+            others.retain(|candidate| candidate.base() != Some(base));
+        }
         self.gathered.len() != before
     }
 

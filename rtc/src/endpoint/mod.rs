@@ -71,6 +71,14 @@
 //! same reason there is one connection between two addresses: where both sides share a socket, ICE of
 //! several connections succeeds, but the data is for the latest of them.
 //!
+//! # Servers of peers
+//!
+//! Answers of STUN servers find their peer by its transaction ids, as those of ICE do. A TURN server
+//! knows a client by its address and port alone, so that connections cannot share a socket towards it:
+//! each asks for a socket of its own
+//! ([`RTCRequest::BindSocket`](crate::peer_connection::request::RTCRequest::BindSocket)), and whatever
+//! arrives there is for it. Requests are polled from the peers themselves.
+//!
 //! # Peers that announce themselves
 //!
 //! A check for a fragment that nobody owns is told as [`RTCEndpointEvent::UnknownPeer`]. A server whose
@@ -257,6 +265,7 @@ impl<P: Peer> RTCEndpoint<P> {
     pub fn insert(&mut self, mut peer: P) -> RTCPeerId {
         let interfaces = &self.interfaces;
         peer.with(|connection| {
+            connection.share_sockets();
             for &(addr, protocol) in interfaces {
                 // A closed connection has no use for it.
                 let _ = connection.add_local_interface(addr, protocol);
@@ -450,6 +459,9 @@ impl<P: Peer> RTCEndpoint<P> {
     }
 
     fn find(&mut self, path: &FiveTuple, is_stun: bool, datagram: &[u8]) -> Target {
+        if let Some(peer) = self.routes.by_socket(&path.local_addr) {
+            return Target::Peer(peer);
+        }
         if !is_stun {
             return match self.routes.by_path(path) {
                 Some(peer) => Target::Peer(peer),
@@ -656,6 +668,7 @@ impl<P: Peer> RTCEndpoint<P> {
         let (result, deadline) = slot.peer.with(|connection| {
             let result = f(connection);
             routes.follow(peer, bound, &mut connection.transport.ice, heard);
+            routes.follow_sockets(peer, bound, connection.transport.gather.own_sockets());
             (result, connection.poll_timeout())
         });
         self.deadlines.set(peer, deadline);

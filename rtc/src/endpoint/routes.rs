@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rtc_ice::{AcceptedPath, Agent};
@@ -47,6 +48,8 @@ pub(super) struct Routes {
     ufrags: HashMap<Arc<str>, SmallVec<[u32; 2]>>,
     paths: HashMap<FiveTuple, Claim>,
     tags: HashMap<u32, u32>,
+    /// Sockets that are of one peer alone, as those for its relays.
+    sockets: HashMap<SocketAddr, u32>,
     /// Changes that nobody has taken yet, if anybody wants them.
     changes: Option<VecDeque<RTCRouteChange>>,
 }
@@ -63,6 +66,7 @@ pub(super) struct Bound {
     ufrags: SmallVec<[Arc<str>; 2]>,
     paths: Vec<AcceptedPath>,
     tag: Option<u32>,
+    sockets: Vec<SocketAddr>,
 }
 
 impl Routes {
@@ -76,6 +80,13 @@ impl Routes {
 
     pub(super) fn by_tag(&self, tag: u32) -> Option<u32> {
         self.tags.get(&tag).copied()
+    }
+
+    pub(super) fn by_socket(&self, local_addr: &SocketAddr) -> Option<u32> {
+        if self.sockets.is_empty() {
+            return None;
+        }
+        self.sockets.get(local_addr).copied()
     }
 
     pub(super) fn ufrags(&self) -> usize {
@@ -107,6 +118,25 @@ impl Routes {
         let same = agent.accepted_paths().eq(bound.paths.iter().copied());
         if !same || heard {
             self.follow_paths(owner, bound, agent);
+        }
+    }
+
+    /// Takes note of the sockets that belong to a peer alone.
+    pub(super) fn follow_sockets(
+        &mut self,
+        owner: u32,
+        bound: &mut Bound,
+        sockets: impl Iterator<Item = SocketAddr> + Clone,
+    ) {
+        if sockets.clone().eq(bound.sockets.iter().copied()) {
+            return;
+        }
+        for socket in bound.sockets.drain(..) {
+            self.sockets.remove(&socket);
+        }
+        bound.sockets.extend(sockets);
+        for &socket in &bound.sockets {
+            self.sockets.insert(socket, owner);
         }
     }
 
@@ -199,6 +229,10 @@ impl Routes {
         if let Some(tag) = bound.tag {
             self.remove_tag(tag);
         }
+        for socket in &bound.sockets {
+            self.sockets.remove(socket);
+        }
+        shrink(&mut self.sockets);
         shrink(&mut self.ufrags);
         shrink(&mut self.paths);
         shrink(&mut self.tags);

@@ -7,6 +7,7 @@ use rtc_ice::Candidate;
 use rtc_shared::TransportProtocol;
 
 use super::RTCPeerConnection;
+use super::configuration::RTCIceTransportPolicy;
 use super::description::Description;
 use super::event::{RTCPathLostEvent, RTCPeerConnectionEvent, RTCPeerConnectionIceEvent};
 use super::negotiate;
@@ -14,6 +15,7 @@ use super::sdp::{RTCSdpType, RTCSessionDescription};
 use super::state::RTCIceGatheringState;
 use super::transport::{RTCIceCandidate, RTCIceCandidateInit};
 use crate::Error;
+use crate::transport::streams::ACTIVE_PORT;
 
 impl RTCPeerConnection {
     /// Adds a candidate of the peer; an empty one says that no more come.
@@ -145,9 +147,16 @@ impl RTCPeerConnection {
             return Ok(());
         }
         self.interfaces.push((addr, protocol));
+        if protocol == TransportProtocol::UDP {
+            self.transport.gather.add_base(self.now, addr);
+        }
+        if self.configuration.ice_candidate_pool_size > 0 {
+            self.gather_ahead();
+        }
         if self.gathering_state != RTCIceGatheringState::New {
-            let rewrite = &self.configuration.setting.address_rewrite;
-            for candidate in self.transport.add_host(addr, protocol, rewrite) {
+            let setting = &self.configuration.setting;
+            let (rewrite, tcp) = (&setting.address_rewrite, setting.ice_tcp);
+            for candidate in self.transport.add_host(addr, protocol, rewrite, tcp) {
                 self.announce_candidate(candidate);
             }
             self.finish_gathering();
@@ -161,6 +170,14 @@ impl RTCPeerConnection {
     pub fn remove_local_interface(&mut self, addr: SocketAddr, protocol: TransportProtocol) {
         self.interfaces
             .retain(|interface| *interface != (addr, protocol));
+        if protocol == TransportProtocol::UDP {
+            self.transport.gather.remove_base(addr);
+            let mut others = self.interfaces.iter();
+            if !others.any(|(other, it)| other.ip() == addr.ip() && *it == protocol) {
+                let active = SocketAddr::new(addr.ip(), ACTIVE_PORT);
+                self.transport.ice.remove_local_base(active);
+            }
+        }
         self.transport.ice.remove_local_base(addr);
         self.settle();
     }
@@ -174,6 +191,9 @@ impl RTCPeerConnection {
             .map(|(_, protocol)| *protocol)
             .collect();
         if lost.is_empty() {
+            // It may have been a socket for a relay.
+            self.transport.gather.remove_base(local_addr);
+            self.settle();
             return;
         }
         let selected = |connection: &Self| {
@@ -208,12 +228,53 @@ impl RTCPeerConnection {
             return;
         }
         match candidate {
-            Some(candidate) => self.transport.add_remote_candidate(candidate),
+            Some(candidate) if candidate.socket_addr().is_none() => self.look_up(candidate),
+            Some(candidate) => self.transport.add_remote_candidate(self.now, candidate),
             None => self.transport.ice.end_of_remote_candidates(),
         }
     }
 
-    /// Host candidates of every interface, once there is a description to announce them for.
+    /// Takes what a server gave.
+    pub(super) fn on_gather(&mut self, event: crate::gather::Event) {
+        use crate::gather::Event;
+        if self.is_closed() {
+            return;
+        }
+        let ice = &mut self.transport.ice;
+        match event {
+            Event::Found(candidate) => {
+                let added = ice.add_local_candidate(*candidate).cloned();
+                if let Some(candidate) = added
+                    && self.gathering_state != RTCIceGatheringState::New
+                {
+                    self.announce_candidate(candidate);
+                }
+            }
+            Event::ReflexiveLost { address, base } => ice.remove_server_reflexive(address, base),
+            Event::RelayLost(relayed) => ice.remove_local_base(relayed),
+            Event::Error(event) => self
+                .events
+                .push_back(RTCPeerConnectionEvent::OnIceCandidateErrorEvent(event)),
+        }
+    }
+
+    /// Asks the servers before there is a description.
+    fn gather_ahead(&mut self) {
+        if self.jsep.local().is_none() && !self.is_gathering_ahead {
+            self.is_gathering_ahead = true;
+            self.begin_gathering();
+        }
+    }
+
+    fn begin_gathering(&mut self) {
+        let configuration = &self.configuration;
+        let relay_only = configuration.ice_transport_policy == RTCIceTransportPolicy::Relay;
+        self.transport
+            .begin_gathering(self.now, &configuration.ice_servers, relay_only);
+    }
+
+    /// Host candidates of every interface, once there is a description to announce them for, and those
+    /// of the servers as they come.
     pub(super) fn gather(&mut self) {
         if self.gathering_state != RTCIceGatheringState::New
             || self
@@ -224,9 +285,14 @@ impl RTCPeerConnection {
             return;
         }
         self.set_gathering_state(RTCIceGatheringState::Gathering);
+        // What was begun ahead is under way, unless it was for an earlier generation.
+        if !std::mem::take(&mut self.is_gathering_ahead) {
+            self.begin_gathering();
+        }
         for &(addr, protocol) in &self.interfaces {
-            let rewrite = &self.configuration.setting.address_rewrite;
-            self.transport.add_host(addr, protocol, rewrite);
+            let setting = &self.configuration.setting;
+            let (rewrite, tcp) = (&setting.address_rewrite, setting.ice_tcp);
+            self.transport.add_host(addr, protocol, rewrite, tcp);
         }
         for candidate in self.transport.ice.local_candidates().to_vec() {
             self.announce_candidate(candidate);
@@ -234,8 +300,12 @@ impl RTCPeerConnection {
         self.finish_gathering();
     }
 
-    fn finish_gathering(&mut self) {
-        if self.gathering_state == RTCIceGatheringState::Gathering && !self.interfaces.is_empty() {
+    pub(super) fn finish_gathering(&mut self) {
+        if self.gathering_state == RTCIceGatheringState::Gathering
+            && !self.is_closed()
+            && !self.interfaces.is_empty()
+            && !self.transport.gather.is_gathering()
+        {
             self.transport.ice.end_of_local_candidates();
             self.set_gathering_state(RTCIceGatheringState::Complete);
         }
@@ -255,12 +325,17 @@ impl RTCPeerConnection {
         if candidate.typ == rtc_ice::CandidateType::PeerReflexive {
             return;
         }
+        self.announce_name(&candidate);
+        let Some(candidate) = self.shown(&candidate) else {
+            return;
+        };
         let Some(local) = self.jsep.local() else {
             return;
         };
         let ufrag = &self.transport.ice.local_credentials().ufrag;
         for index in self.sections_with_candidates(local) {
             let mid = local.sections.get(index).map(|section| section.mid.clone());
+            let url = candidate.url.clone().unwrap_or_default();
             let candidate = RTCIceCandidate::new(
                 &candidate,
                 mid,
@@ -269,10 +344,7 @@ impl RTCPeerConnection {
             );
             self.events
                 .push_back(RTCPeerConnectionEvent::OnIceCandidateEvent(
-                    RTCPeerConnectionIceEvent {
-                        candidate,
-                        url: String::new(),
-                    },
+                    RTCPeerConnectionIceEvent { candidate, url },
                 ));
         }
     }
@@ -308,7 +380,8 @@ impl RTCPeerConnection {
                     .ice
                     .local_candidates()
                     .iter()
-                    .filter(|it| it.typ != rtc_ice::CandidateType::PeerReflexive);
+                    .filter(|it| it.typ != rtc_ice::CandidateType::PeerReflexive)
+                    .filter_map(|it| self.shown(it));
                 let complete = self.gathering_state == RTCIceGatheringState::Complete;
                 let sections = self.sections_with_candidates(description);
                 negotiate::with_candidates(&description.text, &sections, candidates, complete)

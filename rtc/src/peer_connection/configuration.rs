@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rtc_crypto::{Certificate, CryptoProvider};
 use rtc_dtls::SrtpProfile;
 use rtc_interceptor::Registry;
+use rtc_stun::TransactionConfig;
 
 use self::media_engine::MediaEngine;
 use crate::media_path::InterceptorFactory;
@@ -316,6 +317,19 @@ pub struct SettingEngine {
     pub address_rewrite: Vec<AddressRewrite>,
     /// Timing of ICE.
     pub ice: rtc_ice::AgentConfig,
+    /// How requests to STUN and TURN servers are repeated, and how long an answer may take.
+    pub server_transaction: TransactionConfig,
+    /// Silence towards a STUN or TURN server over UDP after which something is sent, so that NATs keep
+    /// the way open; `None` never. For STUN servers it ends when ICE has completed. 15 s.
+    pub server_keepalive: Option<Duration>,
+    /// Make TCP candidates of our own: active ones, which open connections, for every address that has
+    /// a UDP socket (RFC 6544), and with `SimultaneousOpen` also one beside the passive candidate of each
+    /// TCP interface. Streams are opened by request
+    /// ([`RTCRequest::OpenStream`](super::request::RTCRequest::OpenStream)). Passive candidates come from
+    /// interfaces of TCP whatever this says. Off.
+    pub ice_tcp: IceTcp,
+    /// What becomes of names under `.local` in candidates.
+    pub multicast_dns: MulticastDns,
     /// Largest datagram that is sent, in bytes of UDP payload.
     pub mtu: usize,
     /// Our DTLS role when the peer leaves us the choice in an answer.
@@ -340,6 +354,45 @@ pub struct SettingEngine {
     pub sctp_zero_checksum: bool,
     /// Initial congestion window of SCTP in packets, 10 by default.
     pub sctp_initial_window: Option<u16>,
+}
+
+/// Which TCP candidates are made beside passive ones (RFC 6544 section 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IceTcp {
+    /// None.
+    #[default]
+    Off,
+    /// Active ones.
+    Active,
+    /// Active ones, and such as open connections from both sides at once.
+    SimultaneousOpen,
+}
+
+/// What is done with names of multicast DNS (draft-ietf-mmusic-mdns-ice-candidates).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MulticastDns {
+    /// Candidates of the peer that have one are ignored.
+    Off,
+    /// Those of the peer are looked up, by request: see
+    /// [`RTCRequest::ResolveMulticast`](super::request::RTCRequest::ResolveMulticast).
+    #[default]
+    Resolve,
+    /// And our host candidates are shown with names of their own in the place of addresses, which are
+    /// random and announced by request:
+    /// [`RTCRequest::AnnounceMulticast`](super::request::RTCRequest::AnnounceMulticast).
+    Hide,
+}
+
+impl MulticastDns {
+    pub(crate) fn resolves(self) -> bool {
+        self != Self::Off
+    }
+
+    pub(crate) fn hides(self) -> bool {
+        self == Self::Hide
+    }
 }
 
 /// An address that a NAT maps to a local one, port by port.
@@ -384,6 +437,16 @@ pub enum DtlsRole {
     Server,
 }
 
+/// Requests at 0, 0.5, 1.5, 3.5 and 7.5 s, and four seconds more: gathering does not take the 40 s of
+/// RFC 8489 when a server is silent.
+fn server_transaction() -> TransactionConfig {
+    let mut config = TransactionConfig::default();
+    config.max_transmissions = 5;
+    config.last_wait = 8;
+    config.reliable_timeout = Duration::from_secs(12);
+    config
+}
+
 impl Default for SettingEngine {
     fn default() -> Self {
         Self {
@@ -391,6 +454,10 @@ impl Default for SettingEngine {
             ice_lite: false,
             address_rewrite: Vec::new(),
             ice: rtc_ice::AgentConfig::default(),
+            server_transaction: server_transaction(),
+            server_keepalive: Some(Duration::from_secs(15)),
+            ice_tcp: IceTcp::default(),
+            multicast_dns: MulticastDns::default(),
             mtu: 1200,
             answering_dtls_role: DtlsRole::Client,
             dtls_cookie_exchange: false,

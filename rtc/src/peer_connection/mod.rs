@@ -8,10 +8,12 @@ pub mod event;
 mod jsep;
 mod media;
 pub mod message;
+mod names;
 mod needed;
 mod negotiate;
 mod operations;
 mod packets;
+pub mod request;
 pub mod sdp;
 pub mod state;
 pub mod transport;
@@ -32,8 +34,10 @@ use self::description::Description;
 use self::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use self::jsep::Jsep;
 use self::message::RTCMessage;
+use self::names::Names;
 use self::negotiate::Numbers;
 use self::operations::MadeOffer;
+use self::request::{RTCAnswer, RTCRequest, RTCRequestId};
 use self::state::{
     RTCDtlsTransportState, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState,
     RTCSignalingState,
@@ -87,6 +91,9 @@ pub struct RTCPeerConnection {
     /// The interceptors of this connection alone, until they are needed.
     registry: Option<Registry>,
     interfaces: Vec<(SocketAddr, TransportProtocol)>,
+    names: Names,
+    /// Servers were asked before there was a description.
+    is_gathering_ahead: bool,
     events: VecDeque<RTCPeerConnectionEvent>,
     ice_state: RTCIceConnectionState,
     gathering_state: RTCIceGatheringState,
@@ -129,7 +136,8 @@ pub enum RTCEvent {
         /// What it carries.
         protocol: TransportProtocol,
     },
-    /// A datagram could not be sent. A hint only: the path is judged by its checks.
+    /// A datagram could not be sent. Over UDP that is a hint only: the path is judged by its checks. Over
+    /// TCP the stream of the path has come to its end.
     SendFailed {
         /// Its path.
         transport: TransportContext,
@@ -153,9 +161,11 @@ impl RTCPeerConnection {
     /// the cryptographic provider and the system here, and nowhere else.
     ///
     /// # Errors
-    /// [`Error::InvalidAccess`] when the certificate has expired, [`Error::Operation`] when there is
-    /// no cryptographic provider, or it has no randomness to give.
+    /// [`Error::Syntax`] when the URL of a server is none, [`Error::InvalidAccess`] when a TURN server
+    /// has no credentials or the certificate has expired, [`Error::Operation`] when there is no
+    /// cryptographic provider, or it has no randomness to give.
     pub fn new(configuration: RTCConfiguration) -> Result<Self, Error> {
+        crate::gather::validate(&configuration.ice_servers)?;
         let provider = crypto_provider(&configuration)?;
         let (now, unix_time) = ambient_time(&configuration);
         let seed = match configuration.seed {
@@ -211,6 +221,8 @@ impl RTCPeerConnection {
             packets,
             registry: None,
             interfaces: Vec::new(),
+            names: Names::default(),
+            is_gathering_ahead: false,
             events: VecDeque::new(),
             ice_state: RTCIceConnectionState::New,
             gathering_state: RTCIceGatheringState::New,
@@ -226,9 +238,11 @@ impl RTCPeerConnection {
         &self.configuration
     }
 
-    /// Changes the configuration. Servers and transport policy hold from the next gathering on.
+    /// Changes the configuration. Servers and transport policy hold from the next gathering on, as
+    /// with an ICE restart.
     ///
     /// # Errors
+    /// [`Error::Syntax`] and [`Error::InvalidAccess`] as with [`new`](Self::new),
     /// [`Error::InvalidModification`] when the bundle policy, the certificates or, after the first
     /// local description, the candidate pool size would change; [`Error::InvalidState`] when the
     /// connection is closed.
@@ -253,6 +267,7 @@ impl RTCPeerConnection {
                 "the candidate pool size cannot change now",
             ));
         }
+        crate::gather::validate(&configuration.ice_servers)?;
         self.configuration.ice_servers = configuration.ice_servers;
         self.configuration.ice_transport_policy = configuration.ice_transport_policy;
         self.configuration.ice_candidate_pool_size = configuration.ice_candidate_pool_size;
@@ -327,6 +342,14 @@ impl RTCPeerConnection {
         self.transport.ice.selected_path()
     }
 
+    /// Whether a TCP stream that the peer has opened is worth keeping: somebody who knows our password
+    /// has sent a check by it. Who listens closes streams of which this is not true after some seconds
+    /// (RFC 6544 section 11).
+    #[must_use]
+    pub fn accepts_stream(&self, path: &rtc_shared::FiveTuple) -> bool {
+        self.transport.accepts_stream(path)
+    }
+
     /// Why the connection failed, once it has.
     #[must_use]
     pub fn last_error(&self) -> Option<&Error> {
@@ -348,7 +371,8 @@ impl RTCPeerConnection {
         self.closed
     }
 
-    /// True when the connection is closed and everything that closing has to tell was polled.
+    /// True when the connection is closed, everything that closing has to tell was polled, and TURN
+    /// servers have confirmed that they have nothing of it any more, or did not answer.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.closed && self.transport.is_drained(&self.packets)
@@ -368,7 +392,35 @@ impl RTCPeerConnection {
 
     /// Whether events wait to be polled.
     pub(crate) fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        !self.events.is_empty() || self.transport.gather.has_requests()
+    }
+
+    /// Says that the sockets of the interfaces serve other connections too.
+    pub(crate) fn share_sockets(&mut self) {
+        self.transport.gather.share_sockets();
+    }
+
+    /// Something that only the outside can do, such as to look up the name of a server; to be polled
+    /// until there is nothing.
+    pub fn poll_request(&mut self) -> Option<RTCRequest> {
+        self.transport.gather.poll_request()
+    }
+
+    /// Whether there is something to be polled by [`poll_request`](Self::poll_request).
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        self.transport.gather.has_requests()
+    }
+
+    /// Takes what came of a request. An answer that nobody waits for any more is ignored.
+    pub fn handle_answer(&mut self, now: Instant, id: RTCRequestId, answer: RTCAnswer) {
+        self.advance(now);
+        let is_taken = !self.closed
+            && (self.answer_lookup(id, &answer) || self.transport.answer_stream(id, &answer));
+        if !is_taken {
+            self.transport.gather.handle_answer(self.now, id, &answer);
+        }
+        self.settle();
     }
 
     /// Takes a batch of datagrams, all that one receive call brought. Acknowledgements and events
@@ -376,7 +428,7 @@ impl RTCPeerConnection {
     pub fn handle_read_batch(&mut self, batch: &mut Vec<TaggedBytesMut>) {
         for message in batch.drain(..) {
             self.advance(message.now);
-            if !self.closed {
+            if !self.is_drained() {
                 let message = TaggedBytesMut {
                     now: self.now,
                     ..message
@@ -464,6 +516,7 @@ impl RTCPeerConnection {
             .poll_event(self.now, &self.configuration.setting)
         {
             match event {
+                layers::Event::Gather(event) => self.on_gather(event),
                 layers::Event::Ice(event) => self.on_ice(event),
                 layers::Event::DtlsState(state) => self.on_dtls_state(state),
                 layers::Event::DtlsFailed(error) => self.on_dtls_failed(&error),
@@ -474,6 +527,7 @@ impl RTCPeerConnection {
                 }
             }
         }
+        self.finish_gathering();
         self.settle_media();
         self.data.settle(&mut self.transport);
         while let Some(event) = self.data.poll_event() {
@@ -494,6 +548,9 @@ impl RTCPeerConnection {
                     rtc_ice::State::Failed => RTCIceConnectionState::Failed,
                     _ => RTCIceConnectionState::Closed,
                 };
+                if state == RTCIceConnectionState::Completed {
+                    self.transport.gather.conclude();
+                }
                 if state != self.ice_state && !self.closed {
                     self.ice_state = state;
                     self.events
@@ -502,6 +559,9 @@ impl RTCPeerConnection {
                         ));
                     self.update_connection_state();
                 }
+            }
+            rtc_ice::Event::SelectedPathChanged(path) => {
+                self.transport.gather.select(self.now, path);
             }
             _ => tracing::trace!(?event, "ICE"),
         }
@@ -566,6 +626,7 @@ impl RTCPeerConnection {
             return;
         }
         self.closed = true;
+        self.withdraw_names();
         self.data.keep_unread(&mut self.transport);
         self.packets.close(self.now);
         self.transport.close(self.now);
@@ -596,7 +657,8 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     type Time = Instant;
 
     fn handle_read(&mut self, message: TaggedBytesMut) -> Result<(), Error> {
-        if self.closed {
+        // Servers may still have to confirm the end.
+        if self.closed && self.transport.gather.is_drained() {
             return Err(Error::closed());
         }
         self.advance(message.now);
@@ -651,6 +713,12 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
                 local_addr,
                 protocol,
             } => self.add_local_interface(local_addr, protocol)?,
+            RTCEvent::SendFailed { transport }
+                if transport.transport_protocol == TransportProtocol::TCP =>
+            {
+                self.transport.lose_stream(&transport.five_tuple());
+                self.settle();
+            }
             RTCEvent::SendFailed { transport } => {
                 tracing::trace!(peer = %transport.peer_addr, "a datagram could not be sent");
             }
@@ -675,16 +743,19 @@ impl Protocol<TaggedBytesMut, RTCMessage, RTCEvent> for RTCPeerConnection {
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
         self.transport.handle_timeout(self.now);
-        self.packets.handle_timeout(self.now);
+        if !self.closed {
+            self.packets.handle_timeout(self.now);
+        }
         self.settle();
         Ok(())
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        if self.closed {
-            return None;
-        }
         let transport = self.transport.poll_timeout();
+        if self.closed {
+            // Servers that have to be told.
+            return transport;
+        }
         transport
             .into_iter()
             .chain(self.packets.poll_timeout())

@@ -476,7 +476,17 @@ impl RTCPeerConnection {
             self.transport.ice.set_role(IceRole::Controlling);
         }
         let sctp_port = data.map(|data| data.sctp_port);
-        self.transport.set_peer(transport, sctp_port, role)?;
+        self.transport
+            .set_peer(self.now, transport, sctp_port, role)?;
+        let named: Vec<Candidate> = transport
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.socket_addr().is_none())
+            .cloned()
+            .collect();
+        for candidate in named {
+            self.look_up(candidate);
+        }
         if let Some(data) = data {
             self.data.set_max_message_size(data.max_message_size);
             self.data.set_dtls_role(role);

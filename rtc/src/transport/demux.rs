@@ -5,6 +5,8 @@ pub(crate) enum Class {
     Dtls,
     Rtp,
     Rtcp,
+    /// Data from a TURN server.
+    ChannelData,
     Unknown,
 }
 
@@ -12,6 +14,7 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
     match datagram {
         [0..=3, ..] if rtc_stun::is_stun(datagram) => Class::Stun,
         [20..=63, ..] => Class::Dtls,
+        [64..=79, ..] => Class::ChannelData,
         // RFC 5761 section 4: packet types of RTCP with the marker bit in place.
         [128..=191, second, ..] if (64..=95).contains(&(second & 0x7f)) => Class::Rtcp,
         [128..=191, ..] if datagram.len() >= 12 => Class::Rtp,
@@ -40,7 +43,9 @@ mod tests {
             Class::Rtp
         );
         assert_eq!(classify(&[128, 200]), Class::Rtcp);
-        for first in [4, 16, 19, 64, 127, 192, 255] {
+        assert_eq!(classify(&[64, 0, 0, 0]), Class::ChannelData);
+        assert_eq!(classify(&[79]), Class::ChannelData);
+        for first in [4, 16, 19, 80, 127, 192, 255] {
             assert_eq!(classify(&[first; 40]), Class::Unknown, "{first}");
         }
         assert_eq!(classify(&[]), Class::Unknown);

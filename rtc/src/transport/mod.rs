@@ -3,27 +3,33 @@
 pub(crate) mod demux;
 mod egress;
 mod srtp;
+pub(crate) mod streams;
 mod traffic;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use rtc_crypto::{Certificate, CryptoProvider, Fingerprint};
 use rtc_datachannel::PayloadProtocolId;
 use rtc_dtls::Role as DtlsRole;
-use rtc_ice::{Agent, Candidate, Credentials};
+use rtc_ice::{Agent, Candidate, Credentials, TcpType};
 use rtc_sctp::Association;
 use rtc_shared::{FiveTuple, Protocol, Rng, TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc_turn::Received;
 use tracing::{debug, trace};
 
 use self::demux::Class;
 use self::srtp::{EarlyMedia, Srtp};
+use self::streams::{ACTIVE_PORT, Streams};
 use self::traffic::Paths;
 pub(crate) use self::traffic::Traffic;
 use crate::Error;
+use crate::gather::{self, Gatherer};
 use crate::media_path::{MediaCounters, MediaPath};
-use crate::peer_connection::configuration::{AddressRewrite, AddressRewriteMode, SettingEngine};
+use crate::peer_connection::configuration::{
+    AddressRewrite, AddressRewriteMode, IceTcp, RTCIceServer, SettingEngine,
+};
 use crate::peer_connection::description::TransportSection;
 use crate::peer_connection::state::RTCDtlsTransportState;
 
@@ -34,6 +40,8 @@ pub(crate) struct Transport {
     certificate: Certificate,
     rng: Rng,
     pub(crate) ice: Agent,
+    pub(crate) gather: Gatherer,
+    streams: Streams,
     pub(crate) dtls: Option<rtc_dtls::Connection>,
     pub(crate) sctp: Option<Association>,
     /// Made when the handshake is done, if a profile was negotiated.
@@ -49,6 +57,7 @@ pub(crate) struct Transport {
     failure: Option<rtc_dtls::Error>,
     /// Where the last messages of a closed connection go.
     farewell: Option<FiveTuple>,
+    is_closed: bool,
     pub(crate) counters: Counters,
     pub(crate) paths: Paths,
 }
@@ -89,6 +98,7 @@ pub struct Counters {
 /// What the layers have to tell.
 #[derive(Debug)]
 pub(crate) enum Event {
+    Gather(gather::Event),
     Ice(rtc_ice::Event),
     DtlsState(RTCDtlsTransportState),
     DtlsFailed(rtc_dtls::Error),
@@ -116,6 +126,8 @@ impl Transport {
             certificate,
             rng: rng.fork(),
             ice,
+            gather: Gatherer::new(setting, provider, rng.fork(), now),
+            streams: Streams::default(),
             dtls: None,
             sctp: None,
             srtp: None,
@@ -125,6 +137,7 @@ impl Transport {
             early: Vec::new(),
             failure: None,
             farewell: None,
+            is_closed: false,
             counters: Counters::default(),
             paths: Paths::default(),
         })
@@ -158,6 +171,7 @@ impl Transport {
         addr: SocketAddr,
         protocol: TransportProtocol,
         rewrite: &[AddressRewrite],
+        tcp: IceTcp,
     ) -> Vec<Candidate> {
         let host = Candidate::host(addr, protocol);
         let rule = rewrite.iter().find(|rule| rule.fits(addr));
@@ -175,6 +189,7 @@ impl Transport {
         };
         candidates
             .into_iter()
+            .chain(tcp_candidates(addr, protocol, tcp))
             .filter_map(|candidate| self.ice.add_local_candidate(candidate).cloned())
             .collect()
     }
@@ -213,6 +228,7 @@ impl Transport {
     /// data channels.
     pub(crate) fn set_peer(
         &mut self,
+        now: Instant,
         remote: &TransportSection,
         sctp_port: Option<u16>,
         role: DtlsRole,
@@ -240,7 +256,7 @@ impl Transport {
             sctp_port,
         });
         for candidate in &remote.candidates {
-            self.add_remote_candidate(candidate.clone());
+            self.add_remote_candidate(now, candidate.clone());
         }
         if remote.end_of_candidates {
             self.ice.end_of_remote_candidates();
@@ -248,7 +264,26 @@ impl Transport {
         Ok(())
     }
 
-    pub(crate) fn add_remote_candidate(&mut self, candidate: Candidate) {
+    /// Asks the servers, with what the configuration says now.
+    pub(crate) fn begin_gathering(
+        &mut self,
+        now: Instant,
+        servers: &[RTCIceServer],
+        relay_only: bool,
+    ) {
+        self.ice.set_relay_only(relay_only);
+        // Of the peer's earlier candidates those count that a generation still has.
+        let known = self.ice.peer_addresses().map(|it| it.ip()).collect();
+        self.gather.retain_peers(&known);
+        self.gather.begin(now, servers, relay_only, &mut self.ice);
+    }
+
+    pub(crate) fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        if let Some(address) = candidate.socket_addr()
+            && candidate.transport == TransportProtocol::UDP
+        {
+            self.gather.permit(now, address.ip());
+        }
         // A candidate that cannot be used is ignored, as W3C asks.
         if let Err(error) = self.ice.add_remote_candidate(candidate) {
             debug!(%error, "remote candidate ignored");
@@ -277,7 +312,54 @@ impl Transport {
         } = message;
         self.counters.packets_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
-        match demux::classify(&datagram) {
+        let class = demux::classify(&datagram);
+        if self.is_closed {
+            let _ = self.gather.handle_read(now, &transport, &datagram);
+            return;
+        }
+        if matches!(class, Class::Stun | Class::ChannelData) && self.gather.is_active() {
+            match self.gather.handle_read(now, &transport, &datagram) {
+                Received::Data {
+                    peer,
+                    relayed,
+                    payload,
+                } => {
+                    let mut inner = datagram;
+                    inner.truncate(payload.end);
+                    inner.advance(payload.start.min(inner.len()));
+                    // The mark of the outer packet is for the way from the relay alone.
+                    let transport = TransportContext {
+                        local_addr: relayed,
+                        peer_addr: peer,
+                        transport_protocol: TransportProtocol::UDP,
+                        ecn: None,
+                    };
+                    let class = demux::classify(&inner);
+                    return self.dispatch(now, transport, class, inner, setting, media);
+                }
+                Received::Consumed => return,
+                Received::NotMine => {}
+            }
+        }
+        let mut transport = transport;
+        if transport.transport_protocol == TransportProtocol::TCP {
+            let path = self.incoming_path(transport.five_tuple());
+            transport = path.context(transport.ecn);
+        }
+        self.dispatch(now, transport, class, datagram, setting, media);
+    }
+
+    /// Takes one datagram, out of what a relay has put around it.
+    fn dispatch(
+        &mut self,
+        now: Instant,
+        transport: TransportContext,
+        class: Class,
+        datagram: BytesMut,
+        setting: &SettingEngine,
+        media: &mut MediaPath,
+    ) {
+        match class {
             Class::Stun => {
                 // Junk and closed agents are the agent's own matter.
                 let _ = self.ice.handle_read(TaggedBytesMut {
@@ -289,7 +371,7 @@ impl Transport {
             Class::Dtls => self.handle_dtls(now, &transport, datagram, setting),
             Class::Rtp => self.handle_srtp(now, &transport, datagram, false, media),
             Class::Rtcp => self.handle_srtp(now, &transport, datagram, true, media),
-            Class::Unknown => {
+            Class::ChannelData | Class::Unknown => {
                 trace!(peer = %transport.peer_addr, "datagram of no known protocol");
                 self.counters.dropped_unknown += 1;
             }
@@ -380,6 +462,9 @@ impl Transport {
 
     /// The next thing that a layer has to tell, lowest layer first.
     pub(crate) fn poll_event(&mut self, now: Instant, setting: &SettingEngine) -> Option<Event> {
+        if let Some(event) = self.gather.poll_event() {
+            return Some(Event::Gather(event));
+        }
         if let Some(event) = self.ice.poll_event() {
             return Some(Event::Ice(event));
         }
@@ -430,7 +515,14 @@ impl Transport {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.gather.handle_timeout(now, &self.ice);
+        if self.is_closed {
+            return;
+        }
         let _ = self.ice.handle_timeout(now);
+        if self.gather.has_retired() {
+            self.gather.release(&self.ice);
+        }
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_timeout(now);
         }
@@ -440,12 +532,16 @@ impl Transport {
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        if self.is_closed {
+            return self.gather.poll_timeout();
+        }
         let dtls = self
             .dtls
             .as_ref()
             .and_then(rtc_dtls::Connection::poll_timeout);
         let sctp = self.sctp.as_ref().and_then(Association::poll_timeout);
-        [self.ice.poll_timeout(), dtls, sctp]
+        let gather = self.gather.poll_timeout();
+        [self.ice.poll_timeout(), gather, dtls, sctp]
             .into_iter()
             .flatten()
             .min()
@@ -453,6 +549,7 @@ impl Transport {
 
     /// Ends every layer; their last messages are left for `poll_transmit`.
     pub(crate) fn close(&mut self, now: Instant) {
+        self.is_closed = true;
         self.farewell = self.ice.selected_path();
         if let Some(sctp) = &mut self.sctp {
             sctp.abort("the connection was closed");
@@ -466,6 +563,17 @@ impl Transport {
         let _ = self.ice.close();
         self.early = Vec::new();
     }
+}
+
+/// The TCP candidates that an interface has beside its own.
+fn tcp_candidates(addr: SocketAddr, protocol: TransportProtocol, tcp: IceTcp) -> Option<Candidate> {
+    let (addr, tcp_type) = match (protocol, tcp) {
+        (_, IceTcp::Off) => return None,
+        (TransportProtocol::UDP, _) => (SocketAddr::new(addr.ip(), ACTIVE_PORT), TcpType::Active),
+        (TransportProtocol::TCP, IceTcp::SimultaneousOpen) => (addr, TcpType::SimultaneousOpen),
+        (TransportProtocol::TCP, _) => return None,
+    };
+    Some(Candidate::host(addr, TransportProtocol::TCP).with_tcp_type(tcp_type))
 }
 
 /// The association, made when data channels are negotiated and it is needed.

@@ -38,6 +38,9 @@ pub struct BindingConfig {
     /// Wait between an answer and the next request, at least a second; `None` asks once. Browsers
     /// take 10 s.
     pub keepalive: Option<Duration>,
+    /// The first 32 bits of every transaction id, so that among several clients behind one socket the
+    /// answers can be told apart without a table of requests. 64 random bits follow.
+    pub transaction_tag: Option<u32>,
 }
 
 /// What a [`BindingClient`] tells its owner.
@@ -155,6 +158,19 @@ impl BindingClient {
         }
     }
 
+    /// Sets [`BindingConfig::transaction_tag`] for the requests to come.
+    pub fn set_transaction_tag(&mut self, tag: u32) {
+        self.config.transaction_tag = Some(tag);
+    }
+
+    /// Asks at once, without waiting for the next keepalive. The answer is told although it may be the
+    /// same as before.
+    pub fn ask_again(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.mapped = None;
+        self.ask();
+    }
+
     /// Asks no more.
     pub fn close(&mut self) {
         self.transaction = None;
@@ -162,7 +178,12 @@ impl BindingClient {
     }
 
     fn ask(&mut self) {
-        let id = TransactionId::random(&mut self.rng);
+        let mut id = TransactionId::random(&mut self.rng);
+        if let Some(tag) = self.config.transaction_tag {
+            for (to, from) in id.0.iter_mut().zip(tag.to_be_bytes()) {
+                *to = from;
+            }
+        }
         let request = MessageBuilder::new(Class::Request, Method::BINDING, id).fingerprint();
         let protocol = self.path.transport_protocol;
         let config = &self.config.transaction;

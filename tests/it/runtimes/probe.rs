@@ -151,6 +151,13 @@ impl<R: Runtime> Runtime for Probe<R> {
         Ok(self.socket(self.inner.wrap(socket)?))
     }
 
+    fn for_tasks(&self) -> Self {
+        Self {
+            inner: self.inner.for_tasks(),
+            state: Arc::clone(&self.state),
+        }
+    }
+
     fn bind(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Self::Socket> {
         if let Some(list) = &self.interfaces_state().list
             && !list.iter().any(|interface| interface.ip == addr.ip())

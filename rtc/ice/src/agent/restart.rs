@@ -58,6 +58,7 @@ impl Agent {
             debug!(ufrag = previous.local.ufrag(), "restart rolled back");
             self.current = *previous;
             self.previous_until = None;
+            self.context.locals.restore_retired();
             let ufrag = self.current.local.ufrag().to_owned();
             self.context
                 .locals

@@ -79,6 +79,11 @@ impl Agent {
         if *self.previous_until.get_or_insert(now + linger) <= now {
             self.previous = None;
             self.previous_until = None;
+            for base in self.context.locals.retired_bases() {
+                self.current.remove_base(base);
+                self.context.locals.remove_base(base);
+            }
+            self.context.locals.forget_retired();
             let current = &self.current;
             self.context
                 .locals

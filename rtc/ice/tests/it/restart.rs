@@ -325,3 +325,98 @@ fn rollback_keeps_candidates_that_were_added_meanwhile() {
     let pair = sim.agents[LEFT].pairs().next().unwrap();
     assert_eq!(pair.local.generation, Some(0));
 }
+
+#[test]
+fn retired_base_serves_the_old_generation_and_goes_with_it() {
+    let mut sim = Sim::connected(70);
+    let base = addr("192.0.2.1:1000");
+    let old = sim.left().selected_path().unwrap();
+    assert_eq!(old.local_addr, base);
+    sim.left().restart();
+    sim.left().retire_local_base(base);
+    assert!(sim.left().has_local_base(base));
+    assert!(sim.left().local_candidates().is_empty());
+    sim.host(LEFT, "192.0.2.1:1001");
+    // Consent goes on although the candidate is no longer signalled.
+    sim.run(secs(60));
+    assert!(sim.both_are_up());
+    assert_eq!(sim.left().selected_path(), Some(old));
+    assert_eq!(sim.left().local_candidates().len(), 1);
+
+    sim.right().restart();
+    swap_all(&mut sim);
+    sim.run(secs(3));
+    let new = sim.left().selected_path().unwrap();
+    assert_eq!(new.local_addr, addr("192.0.2.1:1001"));
+    assert!(sim.left().has_local_base(base), "the old one lingers");
+    sim.run(secs(20));
+    assert!(!sim.left().has_local_base(base));
+    assert!(sim.both_are_up());
+    assert!(sim.agents[LEFT].pairs().all(|pair| pair.path == new));
+}
+
+#[test]
+fn rollback_brings_retired_candidates_back() {
+    let mut sim = Sim::connected(71);
+    let base = addr("192.0.2.1:1000");
+    let before = sim.left().local_candidates().to_vec();
+    sim.left().restart();
+    sim.left().retire_local_base(base);
+    sim.left().rollback_restart();
+    assert_eq!(sim.left().local_candidates(), before);
+    sim.run(secs(30));
+    assert!(sim.both_are_up());
+}
+
+#[test]
+fn retiring_without_a_restart_is_removing() {
+    let mut sim = Sim::connected(72);
+    sim.run(secs(20));
+    let base = addr("192.0.2.1:1000");
+    sim.left().retire_local_base(base);
+    assert!(!sim.left().has_local_base(base));
+    sim.run(ms(100));
+    assert_eq!(sim.left().selected_path(), None);
+    assert_eq!(sim.left().state(), State::Disconnected);
+}
+
+#[test]
+fn relay_only_takes_effect_with_the_restart() {
+    let mut sim = Sim::connected(73);
+    let old = sim.left().selected_path().unwrap();
+    sim.left().restart();
+    sim.left().set_relay_only(true);
+    assert!(sim.left().local_candidates().is_empty());
+    assert!(
+        sim.left()
+            .add_local_candidate(udp("192.0.2.1:1002"))
+            .is_none()
+    );
+    sim.run(secs(10));
+    assert_eq!(sim.left().selected_path(), Some(old));
+    let relayed = addr("203.0.113.9:7000");
+    sim.own(LEFT, relayed);
+    let candidate = rtc_ice::Candidate::relayed(relayed, addr("192.0.2.1:1000"));
+    assert!(sim.left().add_local_candidate(candidate).is_some());
+    sim.right().restart();
+    swap_all(&mut sim);
+    sim.run(secs(20));
+    assert!(sim.both_are_up());
+    assert_eq!(sim.left().selected_path().unwrap().local_addr, relayed);
+    assert_eq!(sim.right().selected_path().unwrap().peer_addr, relayed);
+}
+
+#[test]
+fn reflexive_candidate_that_is_no_longer_true_leaves_its_pairs() {
+    let mut sim = Sim::connected(74);
+    let (base, mapped) = (addr("192.0.2.1:1000"), addr("203.0.113.1:4000"));
+    let reflexive = rtc_ice::Candidate::server_reflexive(mapped, base);
+    assert!(sim.left().add_local_candidate(reflexive).is_some());
+    assert_eq!(sim.left().local_candidates().len(), 2);
+    sim.left().remove_server_reflexive(mapped, base);
+    assert_eq!(sim.left().local_candidates().len(), 1);
+    sim.run(secs(10));
+    assert!(sim.both_are_up());
+    let peers: Vec<_> = sim.left().peer_addresses().collect();
+    assert!(peers.contains(&addr("192.0.2.2:2000")), "{peers:?}");
+}

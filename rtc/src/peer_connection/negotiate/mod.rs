@@ -6,6 +6,7 @@ pub(crate) mod answer;
 mod numbers;
 pub(crate) mod offer;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -328,7 +329,7 @@ fn formats(codecs: &[RTCRtpCodecParameters]) -> Vec<String> {
 pub(crate) fn with_candidates<'a>(
     text: &str,
     sections: &[usize],
-    candidates: impl Iterator<Item = &'a Candidate>,
+    candidates: impl Iterator<Item = Cow<'a, Candidate>>,
     complete: bool,
 ) -> String {
     let mut lines = String::new();
