@@ -113,7 +113,7 @@ pub enum Case {
 
 impl Case {
     /// The cases that need nothing but data channels, in the order of the table.
-    pub const OF_DATA: [Self; 12] = [
+    pub const OF_DATA: [Self; 11] = [
         Self::DataEcho,
         Self::DataModes,
         Self::DataBulk,
@@ -123,9 +123,27 @@ impl Case {
         Self::IceLite,
         Self::Dtls12,
         Self::Dtls13,
-        Self::Stats,
         Self::BadFingerprint,
         Self::Close,
+    ];
+
+    /// The cases that carry audio or video, in the order of the table.
+    pub const OF_MEDIA: [Self; 15] = [
+        Self::DataLate,
+        Self::Audio,
+        Self::VideoVp8,
+        Self::VideoVp9,
+        Self::VideoH264,
+        Self::VideoAv1,
+        Self::AvBundle,
+        Self::Direction,
+        Self::Simulcast,
+        Self::Renegotiate,
+        Self::Perfect,
+        Self::SrtpGcm,
+        Self::SrtpCm,
+        Self::Loss,
+        Self::Stats,
     ];
 
     /// Every case, in the order of the table.

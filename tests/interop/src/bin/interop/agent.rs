@@ -13,7 +13,9 @@ use rtc::peer_connection::configuration::{
 };
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
-use rtc::peer_connection::state::{RTCIceGatheringState, RTCPeerConnectionState};
+use rtc::peer_connection::state::{
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSignalingState,
+};
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::statistics::{RTCIceCandidateStats, RTCStats, RTCStatsReport};
 use rtc_driver::{Builder, DataChannels, PeerConnection, Runtime};
@@ -25,6 +27,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use crate::cases;
 use crate::channel::Channel;
 use crate::failure::{Failure, check};
+use crate::media::Media;
 
 /// What closing may take.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -33,6 +36,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
     let lines = lines::read_stdin();
     let case = args.case;
+    let has_media = Case::OF_MEDIA.contains(&case);
     let mut details = Map::new();
     let ended = match Agent::new(runtime, args) {
         Ok(agent) => {
@@ -40,6 +44,9 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
                 ended = agent.play() => ended,
                 broken = agent.signal(lines) => broken.map(|never| match never {}),
                 broken = agent.watch() => broken.map(|never| match never {}),
+                broken = agent.media.run(&agent.pc), if has_media => {
+                    broken.map(|never| match never {})
+                }
                 () = after(agent.args.timeout()) => Err(agent.timed_out()),
             };
             details = agent.details.take();
@@ -64,6 +71,7 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
 pub(crate) struct Agent {
     pub(crate) args: Args,
     pub(crate) pc: PeerConnection,
+    pub(crate) media: Media,
     /// The channels that the peer opens. The stream lives as long as the agent: without one, they
     /// would be among the events.
     incoming: Mutex<DataChannels>,
@@ -75,6 +83,10 @@ pub(crate) struct Agent {
     pub(crate) remote_offers: RefCell<Vec<String>>,
     /// Every state that the connection went through.
     pub(crate) states: RefCell<Vec<RTCPeerConnectionState>>,
+    /// How many offers of the peer met one of our own and were ignored.
+    pub(crate) ignored_offers: Cell<u32>,
+    /// Whether the peer's lines are read.
+    reads: watch::Sender<bool>,
     /// How many answers of the peer were applied.
     answers: watch::Sender<u32>,
     state: watch::Sender<RTCPeerConnectionState>,
@@ -118,10 +130,14 @@ impl Agent {
             incoming: Mutex::new(pc.data_channels()),
             state: watch::Sender::new(pc.connection_state()),
             pc,
+            media: Media::default(),
             details: RefCell::default(),
             step: RefCell::new("starting".to_owned()),
             remote_offers: RefCell::default(),
             states: RefCell::default(),
+            ignored_offers: Cell::new(0),
+            // Both offers are to go out before one comes in.
+            reads: watch::Sender::new(args.case != Case::Perfect),
             answers: watch::Sender::new(0),
             gathered: watch::Sender::new(false),
             peer_done: watch::Sender::new(false),
@@ -139,6 +155,13 @@ impl Agent {
         self.details
             .borrow_mut()
             .insert(name.to_owned(), value.into());
+    }
+
+    /// A figure that was noted, if it is a text.
+    pub(crate) fn text(&self, name: &str) -> String {
+        let details = self.details.borrow();
+        let text = details.get(name).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
     }
 
     /// Notes what the case is doing.
@@ -168,6 +191,7 @@ impl Agent {
         &self,
         mut lines: mpsc::UnboundedReceiver<Line>,
     ) -> Result<Infallible, Failure> {
+        let _ = self.reads.subscribe().wait_for(|reads| *reads).await;
         while let Some(line) = lines.recv().await {
             match line {
                 Line::Done => {
@@ -192,6 +216,14 @@ impl Agent {
             DescriptionKind::Rollback => RTCSdpType::Rollback,
         };
         let sdp = description.sdp;
+        let is_impolite = self.role() == Role::Offer;
+        if sdp_type == RTCSdpType::Offer
+            && is_impolite
+            && self.pc.signaling_state() != RTCSignalingState::Stable
+        {
+            self.ignored_offers.set(self.ignored_offers.get() + 1);
+            return Ok(());
+        }
         self.pc.set_remote_description(RTCSessionDescription {
             sdp_type,
             sdp: sdp.clone(),
@@ -199,6 +231,7 @@ impl Agent {
         match sdp_type {
             RTCSdpType::Offer => {
                 self.remote_offers.borrow_mut().push(sdp);
+                cases::prepare_answer(self)?;
                 self.pc.set_local_description(None)?;
                 self.send_description().await
             }
@@ -258,6 +291,7 @@ impl Agent {
                         lines::write(&Line::Candidate { candidate: None });
                     }
                 }
+                RTCPeerConnectionEvent::OnRtpSender(event) => self.media.heed(&event),
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
                     self.states.borrow_mut().push(state);
                     self.state.send_replace(state);
@@ -313,12 +347,22 @@ impl Agent {
     pub(crate) async fn offer(&self, options: Option<RTCOfferOptions>) -> Result<(), Failure> {
         let mut answers = self.answers.subscribe();
         let before = *answers.borrow_and_update();
-        let offer = self.pc.create_offer(options)?;
-        self.pc.set_local_description(Some(offer))?;
-        self.send_description().await?;
+        self.send_offer(options).await?;
         self.step("waiting for the answer");
         let _ = answers.wait_for(|&count| count > before).await;
         Ok(())
+    }
+
+    /// Makes an offer and sends it.
+    pub(crate) async fn send_offer(&self, options: Option<RTCOfferOptions>) -> Result<(), Failure> {
+        let offer = self.pc.create_offer(options)?;
+        self.pc.set_local_description(Some(offer))?;
+        self.send_description().await
+    }
+
+    /// From now on the peer's lines are read.
+    pub(crate) fn read_lines(&self) {
+        self.reads.send_replace(true);
     }
 
     /// Opens a data channel.

@@ -4,6 +4,7 @@ mod agent;
 mod cases;
 mod channel;
 mod failure;
+mod media;
 
 use std::io;
 use std::process::ExitCode;
