@@ -171,6 +171,8 @@ impl Agent {
 
     fn timed_out(&self) -> Failure {
         let step = self.step.borrow();
+        let counters = self.pc.with_core(|core| core.counters());
+        tracing::error!("{counters:?}");
         let state = self.pc.connection_state();
         Failure::Failed(format!("timed out while {step} ({state})"))
     }

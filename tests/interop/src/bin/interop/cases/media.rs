@@ -221,9 +221,11 @@ fn prefer(
     let Some(only) = only_codec(agent.args.case) else {
         return Ok(());
     };
-    let engine = core.get_configuration().media_engine();
-    let codecs = [Audio, Video].into_iter().flat_map(|kind| engine.codecs(kind));
-    let codecs = codecs.filter(|it| it.rtp_codec.is(only) || it.rtp_codec.is("rtx"));
+    let Some(kind) = core.rtp_transceiver(id).and_then(|it| it.kind()) else {
+        return Ok(());
+    };
+    let codecs = core.get_configuration().media_engine().codecs(kind);
+    let codecs = codecs.iter().filter(|it| it.rtp_codec.is(only) || it.rtp_codec.is("rtx"));
     let codecs = codecs.cloned().collect();
     let transceiver = core.rtp_transceiver(id);
     Ok(transceiver.map_or(Ok(()), |mut it| it.set_codec_preferences(codecs))?)
