@@ -49,6 +49,35 @@ fn audio_and_video_go_both_ways() {
 }
 
 #[test]
+fn an_answerer_may_learn_of_a_track_before_it_answers() {
+    let mut sim = Simulation::new(1, Link::default()).unwrap();
+    let mut voice = Source::new(&mut sim, Side::A, "voice", Audio);
+    let offer = sim.a.connection.create_offer(None).unwrap();
+    sim.a.connection.set_local_description(offer).unwrap();
+    let offer = sim.a.connection.local_description().unwrap();
+    sim.b.connection.set_remote_description(offer).unwrap();
+    let polled = std::iter::from_fn(|| sim.b.connection.poll_event());
+    let is_open = |event: &RTCPeerConnectionEvent| {
+        matches!(
+            event,
+            RTCPeerConnectionEvent::OnTrack(RTCTrackEvent::OnOpen(_))
+        )
+    };
+    assert_eq!(polled.filter(|event| is_open(event)).count(), 1);
+    sim.b.connection.set_local_description_implicit().unwrap();
+    let answer = sim.b.connection.local_description().unwrap();
+    sim.a.connection.set_remote_description(answer).unwrap();
+    assert!(sim.connect(10 * SECOND));
+    for _ in 0..10 {
+        voice.send(&mut sim);
+        wait(&mut sim, 20);
+    }
+    wait(&mut sim, 50);
+    let received = received(&mut sim, Side::B);
+    assert_eq!(received.get("voice").map_or(0, Vec::len), 10);
+}
+
+#[test]
 fn what_is_lost_comes_again() {
     for_each_seed(30, |seed| {
         let mut sim = Simulation::new(seed, Link::default()).unwrap();
