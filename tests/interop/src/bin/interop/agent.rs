@@ -130,7 +130,7 @@ impl Agent {
             incoming: Mutex::new(pc.data_channels()),
             state: watch::Sender::new(pc.connection_state()),
             pc,
-            media: Media::default(),
+            media: Media::new(),
             details: RefCell::default(),
             step: RefCell::new("starting".to_owned()),
             remote_offers: RefCell::default(),
@@ -293,7 +293,6 @@ impl Agent {
                         lines::write(&Line::Candidate { candidate: None });
                     }
                 }
-                RTCPeerConnectionEvent::OnRtpSender(event) => self.media.heed(&event),
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
                     self.states.borrow_mut().push(state);
                     self.state.send_replace(state);

@@ -3,11 +3,12 @@
 use rtc::peer_connection::state::RTCSignalingState;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection::Sendrecv;
 use rtc::rtp_transceiver::RtpCodecKind::{self, Audio, Video};
+use rtc_driver::RtpTransceiver;
 use rtc_interop::args::Role;
 
 use crate::agent::Agent;
 use crate::cases::data::reliable;
-use crate::cases::media::{self, active};
+use crate::cases::media;
 use crate::channel::Channel;
 use crate::failure::{Failure, check};
 
@@ -19,9 +20,9 @@ const ANSWERER_FLOW: usize = 20;
 pub(crate) async fn data_late(agent: &Agent) -> Result<(), Failure> {
     match agent.role() {
         Role::Offer => {
-            let id = media::add(agent, Audio, Sendrecv)?;
+            let audio = media::add(agent, Audio, Sendrecv)?;
             agent.offer(None).await?;
-            media::more(agent, id.receiver_id(), Audio, ANSWERER_FLOW, 0).await?;
+            media::more(agent, &audio, ANSWERER_FLOW, 0).await;
             let channel = agent.channel("late", reliable())?;
             agent.offer(None).await?;
             channel.opened().await?;
@@ -61,10 +62,7 @@ async fn renegotiate_offer(agent: &Agent) -> Result<u32, Failure> {
     offer_step(agent, &channel, &mut steps, &[Audio]).await?;
     media::add(agent, Video, Sendrecv)?;
     offer_step(agent, &channel, &mut steps, &[Audio, Video]).await?;
-    let stopped = agent
-        .pc
-        .with_core(|core| core.rtp_transceiver(audio).map(|mut it| it.stop()));
-    stopped.transpose()?;
+    audio.stop()?;
     offer_step(agent, &channel, &mut steps, &[Video]).await?;
     let sections = sections(&agent.remote_sdp());
     let rejected = sections.get(1).is_some_and(|it| it.starts_with("m=audio 0 "));
@@ -87,12 +85,12 @@ async fn offer_step(
     if *steps == 0 {
         channel.opened().await?;
     }
-    let receiving: Vec<_> = active(agent).into_iter().filter(|it| it.receives()).collect();
-    let mut got: Vec<_> = receiving.iter().map(|it| it.kind).collect();
+    let receiving = media::receiving(agent);
+    let mut got: Vec<_> = receiving.iter().map(RtpTransceiver::kind).collect();
     got.sort_unstable();
     check!(got == kinds, "step {steps}: {got:?} is to arrive");
     for it in receiving {
-        media::more(agent, it.receiver, it.kind, OFFERER_FLOW, 0).await?;
+        media::more(agent, &it, OFFERER_FLOW, 0).await;
     }
     channel.exchange(format!("step {steps}").into()).await?;
     *steps += 1;
@@ -110,8 +108,8 @@ async fn renegotiate_answer(agent: &Agent) -> Result<u32, Failure> {
         };
         let text = message.as_str().unwrap_or_default();
         check!(text == format!("step {steps}"), "{text} came as step {steps}");
-        for it in active(agent).into_iter().filter(|it| it.receives()) {
-            media::more(agent, it.receiver, it.kind, ANSWERER_FLOW, 0).await?;
+        for it in media::receiving(agent) {
+            media::more(agent, &it, ANSWERER_FLOW, 0).await;
         }
         channel.send(message).await?;
         steps += 1;
@@ -122,15 +120,15 @@ async fn renegotiate_answer(agent: &Agent) -> Result<u32, Failure> {
 
 /// Both roles of `perfect`: both offer at once, the answerer gives way.
 pub(crate) async fn perfect(agent: &Agent) -> Result<(), Failure> {
-    let sender = agent.pc.with_core(|core| core.add_track(media::track(Audio)))?;
-    agent.media.feed(sender, &[]);
+    let track = agent.pc.add_track(media::track(Audio))?;
+    agent.media.feed(track, &[]);
     agent.send_offer(None).await?;
     agent.read_lines();
     agent.step("waiting for stable");
     while agent.pc.signaling_state() != RTCSignalingState::Stable
         || agent.pc.current_remote_description().is_none()
     {
-        agent.media.next_tick().await;
+        agent.media.tick().await;
     }
     media::flows(agent, &[Audio]).await?;
     let state = agent.pc.signaling_state();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rtc_media::{
+use rtc::media::{
     AnnexBReader, Codec, FileError, IvfReader, NalFormat, OggOpusReader, OpusInfo,
 };
 

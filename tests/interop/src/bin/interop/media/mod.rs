@@ -1,107 +1,144 @@
-//! Audio and video: streams from disk go out, what comes in is counted and put together.
+//! Audio and video: streams from disk go out, what comes in is counted.
 
-mod arrivals;
 mod clip;
 mod source;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rtc::peer_connection::RTCPeerConnection;
-use rtc::peer_connection::event::RTCRtpSenderEvent;
-use rtc::peer_connection::state::RTCPeerConnectionState;
-use rtc::rtp_transceiver::{RTCRtpReceiverId, RTCRtpSenderId};
-use rtc_driver::PeerConnection;
-use tokio::sync::{mpsc, watch};
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use rtc::rtp_transceiver::RTCRtpTransceiverId;
+use rtc_driver::{LocalTrack, PeerConnection, RemoteTrack, Samples};
+use tokio::sync::{Mutex, mpsc, watch};
 
-pub(crate) use self::arrivals::Arrivals;
 use self::source::Source;
 use crate::failure::Failure;
 
-/// How often it is looked whether something is to be sent or has come.
+/// How often it is looked whether something is to be sent.
 const TICK: Duration = Duration::from_millis(5);
 
 /// The audio and video of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Media {
-    sources: RefCell<Vec<Source>>,
-    arrivals: RefCell<BTreeMap<RTCRtpReceiverId, Arrivals>>,
-    ticks: watch::Sender<u64>,
+    start: mpsc::UnboundedSender<Source>,
+    to_start: Mutex<mpsc::UnboundedReceiver<Source>>,
+    arrivals: RefCell<BTreeMap<RTCRtpTransceiverId, Arrivals>>,
+    clock: watch::Receiver<()>,
+}
+
+/// What has come of a track.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Arrivals {
+    /// Packets that whole frames were made of.
+    pub(crate) packets: usize,
+    /// Packets that are missing between the frames.
+    pub(crate) lost: usize,
+    /// Whole frames.
+    pub(crate) frames: usize,
+    /// Those among them that a decoder can begin with.
+    pub(crate) key_frames: usize,
+    /// Name of the codec of the last frame.
+    pub(crate) codec: String,
+    /// Packets of each simulcast layer.
+    pub(crate) rids: BTreeMap<String, usize>,
 }
 
 impl Media {
-    /// Feeds a sender from now on, whenever it may send. With names there is a stream for each
-    /// simulcast layer.
-    pub(crate) fn feed(&self, sender: RTCRtpSenderId, rids: &[&'static str]) {
-        self.sources.borrow_mut().push(Source::new(sender, rids));
+    pub(crate) fn new() -> Self {
+        let (start, to_start) = mpsc::unbounded_channel();
+        Self {
+            start,
+            to_start: Mutex::new(to_start),
+            arrivals: RefCell::default(),
+            clock: clock(),
+        }
+    }
+
+    /// Feeds a track from disk from now on, whenever it may send; with names, in so many simulcast
+    /// layers.
+    pub(crate) fn feed(&self, track: LocalTrack, rids: &[&'static str]) {
+        // The receiver is a field of this.
+        let _ = self.start.send(Source::new(track, rids));
+    }
+
+    /// What has come of a track.
+    pub(crate) fn arrivals(&self, id: RTCRtpTransceiverId) -> Arrivals {
+        let all = self.arrivals.borrow();
+        all.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Waits a moment.
+    pub(crate) async fn tick(&self) {
+        let _ = self.clock.clone().changed().await;
     }
 
     /// Sends and receives until the case is over.
     pub(crate) async fn run(&self, pc: &PeerConnection) -> Result<Infallible, Failure> {
-        let mut clock = clock();
+        let mut sources = self.to_start.lock().await;
+        let mut tracks = pc.tracks();
+        let mut running: FuturesUnordered<LocalBoxFuture<'_, Result<(), Failure>>> =
+            FuturesUnordered::new();
         loop {
-            if clock.recv().await.is_none() {
-                return Err(Failure::Failed("the clock has stopped".to_owned()));
+            tokio::select! {
+                Some(source) = sources.recv() => {
+                    running.push(Box::pin(source.play(pc, self.clock.clone())));
+                }
+                Some(track) = tracks.next() => running.push(Box::pin(self.watch(track))),
+                Some(ended) = running.next() => ended?,
+                else => std::future::pending().await,
             }
-            pc.with_core(|core| self.tick(core, Instant::now()))?;
-            self.ticks.send_modify(|count| *count += 1);
         }
     }
 
-    fn tick(&self, core: &mut RTCPeerConnection, now: Instant) -> Result<(), Failure> {
-        if core.connection_state() == RTCPeerConnectionState::Connected {
-            for source in self.sources.borrow_mut().iter_mut() {
-                source.send(core, now)?;
-            }
+    async fn watch(&self, track: RemoteTrack) -> Result<(), Failure> {
+        let rids = track.rids();
+        if rids.is_empty() {
+            return self.count(track.id(), None, track.samples()).await;
         }
-        let receivers: Vec<_> = core.get_receivers().collect();
-        let mut arrivals = self.arrivals.borrow_mut();
-        for id in receivers {
-            arrivals.entry(id).or_default().take(core, id, now)?;
+        let layers = rids.into_iter().map(|rid| {
+            let samples = track.layer(&rid).samples();
+            self.count(track.id(), Some(rid), samples)
+        });
+        let all: FuturesUnordered<_> = layers.collect();
+        all.collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    async fn count(
+        &self,
+        id: RTCRtpTransceiverId,
+        rid: Option<String>,
+        mut samples: Samples,
+    ) -> Result<(), Failure> {
+        while let Some(sample) = samples.next().await {
+            let mut all = self.arrivals.borrow_mut();
+            let arrivals = all.entry(id).or_default();
+            let packets = usize::from(sample.packets);
+            arrivals.packets += packets;
+            arrivals.lost += usize::try_from(sample.packets_lost).unwrap_or(usize::MAX);
+            arrivals.frames += 1;
+            arrivals.key_frames += usize::from(sample.key_frame);
+            if let Some(codec) = samples.codec() {
+                codec.rtp_codec.name().clone_into(&mut arrivals.codec);
+            }
+            if let Some(rid) = &rid {
+                *arrivals.rids.entry(rid.clone()).or_default() += packets;
+            }
         }
         Ok(())
-    }
-
-    /// Does what the peer wants of a sender.
-    pub(crate) fn heed(&self, event: &RTCRtpSenderEvent) {
-        if let RTCRtpSenderEvent::OnKeyFrameRequest { sender_id, rid, .. } = event {
-            let mut sources = self.sources.borrow_mut();
-            for source in sources.iter_mut().filter(|it| it.sender == *sender_id) {
-                source.restart(rid.as_deref());
-            }
-        }
-    }
-
-    /// What has come at a receiver.
-    pub(crate) fn arrivals(&self, id: RTCRtpReceiverId) -> RefMut<'_, Arrivals> {
-        RefMut::map(self.arrivals.borrow_mut(), |all| all.entry(id).or_default())
-    }
-
-    /// How many key frames the peer has asked for.
-    pub(crate) fn key_frames_wanted(&self) -> usize {
-        self.sources.borrow().iter().map(|it| it.restarts).sum()
-    }
-
-    /// Waits until something may have been sent or have come.
-    pub(crate) async fn next_tick(&self) {
-        let mut ticks = self.ticks.subscribe();
-        let _ = ticks.changed().await;
     }
 }
 
 /// Tells every [`TICK`], on whatever runtime.
-fn clock() -> mpsc::Receiver<()> {
-    let (sender, receiver) = mpsc::channel(1);
+fn clock() -> watch::Receiver<()> {
+    let (sender, receiver) = watch::channel(());
     thread::spawn(move || {
-        loop {
+        while sender.send(()).is_ok() {
             thread::sleep(TICK);
-            match sender.try_send(()) {
-                Ok(()) | Err(mpsc::error::TrySendError::Full(())) => {}
-                Err(mpsc::error::TrySendError::Closed(())) => return,
-            }
         }
     });
     receiver

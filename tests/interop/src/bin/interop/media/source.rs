@@ -1,23 +1,19 @@
-//! A sender that is fed from disk.
+//! A track that is fed from disk.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use rtc::peer_connection::RTCPeerConnection;
-use rtc::rtp::Packet;
-use rtc::rtp_transceiver::{RTCRtpCodec, RTCRtpSenderId};
-use rtc::shared::Rng;
-use rtc_media::{Codec, Sample, SampleSender, SampleSenderConfig};
-use sha2::{Digest as _, Sha256};
+use rtc::media::{Codec, Sample};
+use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc_driver::{LocalTrack, PeerConnection, SendError, TrackFeedback};
+use tokio::sync::watch;
 
 use super::clip::Clip;
 use crate::failure::Failure;
 
-/// A sender that is fed from disk.
+/// A track that is fed from disk.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) sender: RTCRtpSenderId,
-    /// How often the peer has asked for a key frame.
-    pub(super) restarts: usize,
+    track: LocalTrack,
     layers: Vec<Layer>,
 }
 
@@ -28,53 +24,76 @@ struct Layer {
     player: Option<Player>,
 }
 
-/// A clip being played in the form that was negotiated.
+/// A clip being played.
 #[derive(Debug)]
 struct Player {
-    codec: RTCRtpCodec,
+    codec: Codec,
     clip: Clip,
-    samples: SampleSender,
     next: usize,
     due: Instant,
-    packets: Vec<Packet>,
 }
 
 impl Source {
-    pub(super) fn new(sender: RTCRtpSenderId, rids: &[&'static str]) -> Self {
+    pub(super) fn new(track: LocalTrack, rids: &[&'static str]) -> Self {
         let named = rids.iter().map(|rid| Some(*rid));
         let alone = rids.is_empty().then_some(None);
         let layer = |rid| Layer { rid, player: None };
         Self {
-            sender,
-            restarts: 0,
+            track,
             layers: named.chain(alone).map(layer).collect(),
         }
     }
 
-    /// Sends what is due, if sending was negotiated.
-    pub(super) fn send(
-        &mut self,
-        core: &mut RTCPeerConnection,
-        now: Instant,
+    /// Sends until the track has ended.
+    pub(super) async fn play(
+        mut self,
+        pc: &PeerConnection,
+        mut clock: watch::Receiver<()>,
     ) -> Result<(), Failure> {
-        let Some(codec) = codec(core, self.sender) else {
-            // Where it may send again, it begins again.
-            self.layers.iter_mut().for_each(|layer| layer.player = None);
-            return Ok(());
-        };
+        let mut feedback = self.track.feedback();
+        loop {
+            tokio::select! {
+                wish = feedback.next() => match wish {
+                    Some(TrackFeedback::KeyFrameRequest { rid, .. }) => self.restart(rid.as_deref()),
+                    Some(_) => {}
+                    None => return Ok(()),
+                },
+                _ = clock.changed() => {}
+            }
+            if pc.connection_state() == RTCPeerConnectionState::Connected {
+                match self.send().await {
+                    Err(Ended::Failure(failure)) => return Err(failure),
+                    Err(Ended::Send(SendError::Closed)) => return Ok(()),
+                    Err(Ended::Send(error)) => return Err(error.into()),
+                    Ok(()) => {}
+                }
+            }
+        }
+    }
+
+    /// Sends what is due, if sending was negotiated.
+    async fn send(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
         for Layer { rid, player } in &mut self.layers {
+            let codec = match rid {
+                Some(rid) => self.track.codec_of_layer(rid),
+                None => self.track.codec(),
+            };
+            let Some(codec) = codec else {
+                // Where it may send again, it begins again.
+                *player = None;
+                continue;
+            };
+            let codec = Codec::from_mime_type(&codec.rtp_codec.mime_type)
+                .ok_or(Failure::Unsupported("an unknown codec was negotiated"))?;
             let player = match player {
                 Some(player) if player.codec == codec => player,
-                _ => player.insert(Player::new(codec.clone(), *rid, now)?),
+                _ => player.insert(Player::new(codec, *rid, now)?),
             };
-            player.play(now)?;
-            for packet in player.packets.drain(..) {
-                let Some(mut sender) = core.rtp_sender(self.sender) else {
-                    continue;
-                };
+            while let Some(sample) = player.due(now) {
                 match rid {
-                    Some(rid) => sender.write_rtp_layer(rid, packet)?,
-                    None => sender.write_rtp(packet)?,
+                    Some(rid) => self.track.write_sample_layer(rid, &sample).await?,
+                    None => self.track.write_sample(&sample).await?,
                 }
             }
         }
@@ -82,8 +101,7 @@ impl Source {
     }
 
     /// Goes on with a key frame, in one layer or in all.
-    pub(super) fn restart(&mut self, rid: Option<&str>) {
-        self.restarts += 1;
+    fn restart(&mut self, rid: Option<&str>) {
         for layer in &mut self.layers {
             if (rid.is_none() || rid == layer.rid)
                 && let Some(player) = &mut layer.player
@@ -94,66 +112,50 @@ impl Source {
     }
 }
 
+/// Why nothing more is sent.
+enum Ended {
+    Failure(Failure),
+    Send(SendError),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<SendError> for Ended {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
 impl Player {
-    fn new(codec: RTCRtpCodec, rid: Option<&str>, now: Instant) -> Result<Self, Failure> {
-        let known = Codec::from_mime_type(&codec.mime_type);
-        let known = known.ok_or(Failure::Unsupported("an unknown codec was negotiated"))?;
-        let mut rng = Rng::from_seed(seed());
-        let packetizer = known
-            .packetizer(&codec.sdp_fmtp_line, &mut rng)
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        let config = SampleSenderConfig {
-            // These two are the connection's to write.
-            ssrc: 0,
-            payload_type: UNKNOWN_PAYLOAD_TYPE,
-            clock_rate: codec.clock_rate,
-            max_payload: MAX_PAYLOAD,
-        };
+    fn new(codec: Codec, rid: Option<&str>, now: Instant) -> Result<Self, Failure> {
         Ok(Self {
-            clip: Clip::of(known, rid)?,
-            samples: SampleSender::new(packetizer, config, &mut rng),
             codec,
+            clip: Clip::of(codec, rid)?,
             next: 0,
             due: now,
-            packets: Vec::new(),
         })
     }
 
-    /// Makes the packets of what is due.
-    fn play(&mut self, now: Instant) -> Result<(), Failure> {
-        while self.due <= now {
-            let Some(frame) = self.clip.frame(self.next) else {
-                return Ok(());
-            };
-            let sample = Sample {
-                data: frame.data.clone(),
-                duration: frame.duration,
-                ..Sample::default()
-            };
-            self.samples
-                .send(&sample, &mut self.packets)
-                .map_err(|error| Failure::Failed(error.to_string()))?;
-            self.next += 1;
-            self.due += frame.duration;
+    /// The next frame, if it is time for it.
+    fn due(&mut self, now: Instant) -> Option<Sample> {
+        if self.due > now {
+            return None;
         }
-        Ok(())
+        let frame = self.clip.frame(self.next)?;
+        self.next += 1;
+        // A machine that was asleep does not catch up.
+        self.due = (self.due + frame.duration).max(now.checked_sub(BEHIND).unwrap_or(now));
+        Some(Sample {
+            data: frame.data.clone(),
+            duration: frame.duration,
+            ..Sample::default()
+        })
     }
 }
 
-/// The codec that a sender is to use, while it may send.
-fn codec(core: &mut RTCPeerConnection, sender: RTCRtpSenderId) -> Option<RTCRtpCodec> {
-    let negotiated = core.rtp_transceiver(sender.transceiver_id())?.negotiated()?;
-    let first = negotiated.send?.codecs.into_iter().next()?;
-    Some(first.parameters.rtp_codec)
-}
-
-/// Something that differs from run to run.
-fn seed() -> [u8; 32] {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH);
-    let nanos = time.unwrap_or_default().as_nanos();
-    Sha256::digest(nanos.to_le_bytes()).into()
-}
-
-/// None that was negotiated: the connection writes the one of its first codec.
-const UNKNOWN_PAYLOAD_TYPE: u8 = 127;
-const MAX_PAYLOAD: usize = 1150;
+/// How far playing may be behind.
+const BEHIND: Duration = Duration::from_millis(200);
