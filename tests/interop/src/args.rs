@@ -92,6 +92,7 @@ pub enum Case {
     AvBundle,
     Direction,
     Simulcast,
+    Forward,
     Renegotiate,
     Perfect,
     IceRestart,
@@ -128,7 +129,7 @@ impl Case {
     ];
 
     /// The cases that carry audio or video, in the order of the table.
-    pub const OF_MEDIA: [Self; 15] = [
+    pub const OF_MEDIA: [Self; 16] = [
         Self::DataLate,
         Self::Audio,
         Self::VideoVp8,
@@ -138,6 +139,7 @@ impl Case {
         Self::AvBundle,
         Self::Direction,
         Self::Simulcast,
+        Self::Forward,
         Self::Renegotiate,
         Self::Perfect,
         Self::SrtpGcm,
@@ -312,7 +314,7 @@ mod tests {
     #[test]
     fn every_case_has_its_name_from_the_table() {
         let names: Vec<String> = Case::all().iter().map(ToString::to_string).collect();
-        assert_eq!(names.len(), 30);
+        assert_eq!(names.len(), 31);
         for name in [
             "data-echo",
             "video-vp8",

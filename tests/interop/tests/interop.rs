@@ -54,8 +54,8 @@ async fn run(offer: &Peer, answer: &Peer, cases: &[Case]) {
             case,
             round: 0,
             timeout: TIMEOUT,
-            offer_args: settings(case),
-            answer_args: settings(case),
+            offer_args: Vec::new(),
+            answer_args: Vec::new(),
         };
         let outcome = runner::run(&toolbox(), pairing).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("the logs: {error}"));
@@ -97,14 +97,6 @@ fn lacks(offer: &Peer, answer: &Peer, case: Case) -> bool {
         Case::IceRestart | Case::Stats => both.contains(&&Peer::Aiortc),
         Case::IceLite => [&Peer::Aiortc, &Peer::Chromium].contains(&answer),
         _ => false,
-    }
-}
-
-/// Statistics of data channels alone: `rtc` has no media to show.
-fn settings(case: Case) -> Vec<String> {
-    match case {
-        Case::Stats => vec!["--set".to_owned(), "media=false".to_owned()],
-        _ => Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rtc::data_channel::RTCDataChannelInit;
 use rtc::peer_connection::configuration::{
-    RTCBundlePolicy, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, RTCOfferOptions,
+    RTCBundlePolicy, RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, RTCOfferOptions,
     SettingEngine,
 };
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
@@ -27,6 +27,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use crate::cases;
 use crate::channel::Channel;
 use crate::failure::{Failure, check};
+use crate::lossy::Lossy;
 use crate::media::Media;
 
 /// What closing may take.
@@ -38,7 +39,12 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
     let case = args.case;
     let has_media = Case::OF_MEDIA.contains(&case);
     let mut details = Map::new();
-    let ended = match Agent::new(runtime, args) {
+    let made = match cases::drop_share(&args) {
+        Ok(0.0) => Agent::new(runtime, args),
+        Ok(share) => Agent::new(Lossy::new(runtime, share), args),
+        Err(failure) => Err(failure),
+    };
+    let ended = match made {
         Ok(agent) => {
             let ended = tokio::select! {
                 ended = agent.play() => ended,
@@ -71,6 +77,8 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
 pub(crate) struct Agent {
     pub(crate) args: Args,
     pub(crate) pc: PeerConnection,
+    /// Makes connections on the same runtime and addresses.
+    connect: Box<dyn Fn(RTCConfiguration) -> Result<PeerConnection, rtc_driver::Error>>,
     pub(crate) media: Media,
     /// The channels that the peer opens. The stream lives as long as the agent: without one, they
     /// would be among the events.
@@ -120,16 +128,19 @@ impl Agent {
             .with_bundle_policy(RTCBundlePolicy::MaxBundle)
             .with_setting_engine(setting)
             .build();
-        let builder = Builder::new(runtime).with_configuration(configuration);
-        let pc = args
-            .bind
-            .iter()
-            .fold(builder, |builder, addr| builder.bind(*addr))
-            .build()?;
+        let bind = args.bind.clone();
+        let connect = move |configuration| {
+            let builder = Builder::new(runtime.clone()).with_configuration(configuration);
+            bind.iter()
+                .fold(builder, |builder, addr| builder.bind(*addr))
+                .build()
+        };
+        let pc = connect(configuration)?;
         Ok(Self {
             incoming: Mutex::new(pc.data_channels()),
             state: watch::Sender::new(pc.connection_state()),
             pc,
+            connect: Box::new(connect),
             media: Media::new(),
             details: RefCell::default(),
             step: RefCell::new("starting".to_owned()),
@@ -148,6 +159,14 @@ impl Agent {
             spoils_fingerprints: Cell::new(false),
             args,
         })
+    }
+
+    /// Makes one more connection.
+    pub(crate) fn another_connection(
+        &self,
+        configuration: RTCConfiguration,
+    ) -> Result<PeerConnection, Failure> {
+        Ok((self.connect)(configuration)?)
     }
 
     /// Notes a figure for the result.

@@ -4,6 +4,7 @@ mod agent;
 mod cases;
 mod channel;
 mod failure;
+mod lossy;
 mod media;
 
 use std::io;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::agent::{Agent, after as pause};
 use crate::cases::data::reliable;
 use crate::failure::{Failure, check};
+use crate::media::Arrivals;
 
 /// Packets that each side wants of each kind.
 const PACKETS: usize = 100;
@@ -80,6 +81,31 @@ pub(crate) async fn bundle(agent: &Agent) -> Result<(), Failure> {
     let transports = of_type(&report, "transport").count();
     check!(transports == 1, "there are {transports} transports");
     Ok(())
+}
+
+/// Packets of video that a lossy connection is judged by.
+const RECOVERED_PACKETS: usize = 500;
+
+/// Both roles of `loss`.
+pub(crate) async fn loss(agent: &Agent) -> Result<(), Failure> {
+    let watched = async {
+        let video = transceiver_of(agent, Video).await;
+        more(agent, &video, RECOVERED_PACKETS, 0).await;
+        let Arrivals { packets, lost, .. } = agent.media.arrivals(video.id());
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let percent = 100.0 * lost as f64 / (packets + lost) as f64;
+        agent.detail("lost_after_recovery", (percent * 100.0).round() / 100.0);
+        check!(percent < 0.5, "{percent:.2} % of the video is lost");
+        Ok(())
+    };
+    match agent.role() {
+        Role::Offer => {
+            bundle(agent).await?;
+            watched.await
+        }
+        // The offerer's `done`, which ends the bundle, comes once the video has come.
+        Role::Answer => tokio::try_join!(bundle(agent), watched).map(|_| ()),
+    }
 }
 
 /// What the statistics have to tell of a connection with audio, video and a channel.
@@ -199,6 +225,11 @@ fn prefer(agent: &Agent, transceiver: &RtpTransceiver) -> Result<(), Failure> {
     let Some(only) = only_codec(agent.args.case) else {
         return Ok(());
     };
+    allow(transceiver, only)
+}
+
+/// Allows one codec alone, with its retransmissions.
+pub(crate) fn allow(transceiver: &RtpTransceiver, only: &str) -> Result<(), Failure> {
     let known = MediaEngine::with_defaults();
     let codecs = known.codecs(transceiver.kind()).iter();
     let codecs = codecs.filter(|it| it.rtp_codec.is(only) || it.rtp_codec.is("rtx"));
@@ -220,18 +251,23 @@ pub(crate) fn receiving(agent: &Agent) -> Vec<RtpTransceiver> {
     all
 }
 
+/// The first transceiver of a kind, once there is one.
+pub(crate) async fn transceiver_of(agent: &Agent, kind: RtpCodecKind) -> RtpTransceiver {
+    agent.step(format!("waiting for a transceiver of {kind}"));
+    loop {
+        let found = active(agent).into_iter().find(|it| it.kind() == kind);
+        match found {
+            Some(found) => return found,
+            None => agent.media.tick().await,
+        }
+    }
+}
+
 /// Waits for media of each kind, and notes the figures.
 pub(crate) async fn flows(agent: &Agent, kinds: &[RtpCodecKind]) -> Result<(), Failure> {
     for &kind in kinds {
         let frames = if kind == Video { FRAMES } else { 0 };
-        let transceiver = loop {
-            let found = active(agent).into_iter().find(|it| it.kind() == kind);
-            match found {
-                Some(found) => break found,
-                None => agent.step(format!("waiting for a transceiver of {kind}")),
-            }
-            agent.media.tick().await;
-        };
+        let transceiver = transceiver_of(agent, kind).await;
         more(agent, &transceiver, PACKETS, frames).await;
         let arrivals = agent.media.arrivals(transceiver.id());
         let prefix = match kinds.len() {

@@ -5,6 +5,7 @@ mod data;
 mod echo;
 mod media;
 mod negotiation;
+mod simulcast;
 
 use rtc::dtls::SrtpProfile;
 use rtc::peer_connection::configuration::SettingEngine;
@@ -31,10 +32,22 @@ pub(crate) fn configure(args: &Args, setting: &mut SettingEngine) -> Result<(), 
     Ok(())
 }
 
+/// The share of datagrams that are to be lost each way.
+pub(crate) fn drop_share(args: &Args) -> Result<f64, Failure> {
+    match (args.settings().get("drop"), args.case) {
+        (Some(share), _) => match share.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+            _ => Err(Failure::Failed(format!("drop={share} is no share"))),
+        },
+        (None, Case::Loss) => Ok(0.05),
+        (None, _) => Ok(0.0),
+    }
+}
+
 /// Does what the case wants done between the peer's offer and the answer to it.
 pub(crate) fn prepare_answer(agent: &Agent) -> Result<(), Failure> {
     match agent.args.case {
-        Case::Simulcast | Case::Perfect => Ok(()),
+        Case::Simulcast | Case::Forward | Case::Perfect => Ok(()),
         _ => media::fill(agent),
     }
 }
@@ -65,7 +78,9 @@ pub(crate) async fn play(agent: &Agent) -> Result<(), Failure> {
         Case::DataLate => negotiation::data_late(agent).await,
         Case::Renegotiate => negotiation::renegotiate(agent).await,
         Case::Perfect => negotiation::perfect(agent).await,
-        Case::Simulcast | Case::Loss => Err(Failure::Unsupported("this case is not there yet")),
+        Case::Simulcast => simulcast::simulcast(agent).await,
+        Case::Forward => simulcast::forward(agent).await,
+        Case::Loss => media::loss(agent).await,
         Case::IceTcp => Err(Failure::Unsupported("ICE over TCP is not there yet")),
         Case::Mdns => Err(Failure::Unsupported("multicast DNS is not there yet")),
     }

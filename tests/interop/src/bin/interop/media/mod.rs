@@ -44,8 +44,17 @@ pub(crate) struct Arrivals {
     pub(crate) key_frames: usize,
     /// Name of the codec of the last frame.
     pub(crate) codec: String,
-    /// Packets of each simulcast layer.
-    pub(crate) rids: BTreeMap<String, usize>,
+    /// Frames of each size, where it is known: in VP8.
+    pub(crate) sizes: BTreeMap<(u16, u16), usize>,
+    /// What came of each simulcast layer.
+    pub(crate) rids: BTreeMap<String, Layer>,
+}
+
+/// What has come of a simulcast layer.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Layer {
+    pub(crate) packets: usize,
+    pub(crate) key_frames: usize,
 }
 
 impl Media {
@@ -114,6 +123,7 @@ impl Media {
         rid: Option<String>,
         mut samples: Samples,
     ) -> Result<(), Failure> {
+        let mut size = None;
         while let Some(sample) = samples.next().await {
             let mut all = self.arrivals.borrow_mut();
             let arrivals = all.entry(id).or_default();
@@ -125,12 +135,30 @@ impl Media {
             if let Some(codec) = samples.codec() {
                 codec.rtp_codec.name().clone_into(&mut arrivals.codec);
             }
+            if sample.key_frame && arrivals.codec == "VP8" {
+                size = vp8_size(&sample.data);
+            }
+            if let Some(size) = size {
+                *arrivals.sizes.entry(size).or_default() += 1;
+            }
             if let Some(rid) = &rid {
-                *arrivals.rids.entry(rid.clone()).or_default() += packets;
+                let layer = arrivals.rids.entry(rid.clone()).or_default();
+                layer.packets += packets;
+                layer.key_frames += usize::from(sample.key_frame);
             }
         }
         Ok(())
     }
+}
+
+/// Width and height of a key frame (RFC 6386 section 9.1).
+fn vp8_size(frame: &[u8]) -> Option<(u16, u16)> {
+    let &[_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] = frame else {
+        return None;
+    };
+    // The upper two bits are for scaling.
+    let size = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
+    Some((size(w0, w1), size(h0, h1)))
 }
 
 /// Tells every [`TICK`], on whatever runtime.
