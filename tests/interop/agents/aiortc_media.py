@@ -183,7 +183,7 @@ async def av_bundle_answer(agent, packets=PACKETS, frames=FRAMES):
 
 # What was recovered is not told, so that the other side judges; and once something comes again, its
 # packets are all that is counted of video.
-LOSS = {"packets": 1, "frames": 400}
+LOSS = {"packets": 1, "frames": 300}
 
 
 async def loss_offer(agent):

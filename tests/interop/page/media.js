@@ -193,7 +193,7 @@ function bundleCase({ after = () => {} } = {}) {
   };
 }
 
-const RECOVERED_PACKETS = 500;
+const RECOVERED_PACKETS = 400;
 
 const loss = bundleCase({
   async after(agent) {

@@ -505,7 +505,11 @@ impl Transcript {
         match said {
             Said::PassOn(text) => writeln!(self.file, "{at:8.3} {role:>6}: {text}"),
             Said::Log(text) => writeln!(self.file, "{at:8.3} {role:>6}: log: {text}"),
-            other => writeln!(self.file, "{at:8.3} {role:>6}: {other:?}"),
+            Said::Verdict(verdict) => {
+                let text = serde_json::to_string(verdict)?;
+                writeln!(self.file, "{at:8.3} {role:>6}: {text}")
+            }
+            Said::Nonsense(why) => writeln!(self.file, "{at:8.3} {role:>6}: {why}"),
         }
     }
 }

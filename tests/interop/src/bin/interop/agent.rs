@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rtc::data_channel::RTCDataChannelInit;
 use rtc::peer_connection::configuration::{
-    RTCBundlePolicy, RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, RTCOfferOptions,
-    SettingEngine,
+    RTCBundlePolicy, RTCConfiguration, RTCConfigurationBuilder, RTCIceServer,
+    RTCIceTransportPolicy, RTCOfferOptions, SettingEngine,
 };
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};

@@ -29,7 +29,9 @@ impl<R: Runtime> Runtime for Lossy<R> {
     type Timer = R::Timer;
 
     fn wrap(&self, socket: UdpSocket) -> io::Result<Self::Socket> {
-        self.inner.wrap(socket).map(|it| LossySocket::new(it, self.share))
+        self.inner
+            .wrap(socket)
+            .map(|it| LossySocket::new(it, self.share))
     }
 
     fn bind(&self, addr: SocketAddr, options: &SocketOptions) -> io::Result<Self::Socket> {
@@ -79,7 +81,11 @@ impl<S> LossySocket<S> {
 
     /// Takes dropped datagrams out of a filled buffer.
     fn thin(&mut self, buffer: &mut [u8], meta: &mut RecvMeta) {
-        let stride = if meta.stride == 0 { meta.len } else { meta.stride };
+        let stride = if meta.stride == 0 {
+            meta.len
+        } else {
+            meta.stride
+        };
         let (mut from, mut kept) = (0, 0);
         while from < meta.len {
             let to = (from + stride).min(meta.len);

@@ -84,7 +84,7 @@ pub(crate) async fn bundle(agent: &Agent) -> Result<(), Failure> {
 }
 
 /// Packets of video that a lossy connection is judged by.
-const RECOVERED_PACKETS: usize = 500;
+const RECOVERED_PACKETS: usize = 400;
 
 /// Both roles of `loss`.
 pub(crate) async fn loss(agent: &Agent) -> Result<(), Failure> {
@@ -150,9 +150,7 @@ pub(crate) async fn direction(agent: &Agent) -> Result<(), Failure> {
     let (kind, wanted) = match agent.role() {
         Role::Offer => {
             add(agent, Audio, Sendonly)?;
-            agent
-                .pc
-                .add_transceiver_from_kind(Video, init(Recvonly))?;
+            agent.pc.add_transceiver_from_kind(Video, init(Recvonly))?;
             agent.offer(None).await?;
             (Video, [(Audio, Sendonly), (Video, Recvonly)])
         }

@@ -65,7 +65,9 @@ async fn renegotiate_offer(agent: &Agent) -> Result<u32, Failure> {
     audio.stop()?;
     offer_step(agent, &channel, &mut steps, &[Video]).await?;
     let sections = sections(&agent.remote_sdp());
-    let rejected = sections.get(1).is_some_and(|it| it.starts_with("m=audio 0 "));
+    let rejected = sections
+        .get(1)
+        .is_some_and(|it| it.starts_with("m=audio 0 "));
     check!(rejected, "the audio is not rejected: {sections:?}");
     media::add(agent, Audio, Sendrecv)?;
     offer_step(agent, &channel, &mut steps, &[Audio, Video]).await?;
@@ -107,7 +109,10 @@ async fn renegotiate_answer(agent: &Agent) -> Result<u32, Failure> {
             () = agent.peer_done() => break,
         };
         let text = message.as_str().unwrap_or_default();
-        check!(text == format!("step {steps}"), "{text} came as step {steps}");
+        check!(
+            text == format!("step {steps}"),
+            "{text} came as step {steps}"
+        );
         for it in media::receiving(agent) {
             media::more(agent, &it, ANSWERER_FLOW, 0).await;
         }

@@ -52,9 +52,16 @@ pub(crate) async fn simulcast(agent: &Agent) -> Result<(), Failure> {
             let track = transceiver.receiver();
             let before = RIDS.map(|rid| (rid, key_frames(rid)));
             for rid in RIDS {
-                check!(track.request_key_frame_of(rid), "{rid} cannot be asked for a key frame");
+                check!(
+                    track.request_key_frame_of(rid),
+                    "{rid} cannot be asked for a key frame"
+                );
             }
-            let more = |rid: &str| before.iter().any(|it| it.0 == rid && it.1 < key_frames(rid));
+            let more = |rid: &str| {
+                before
+                    .iter()
+                    .any(|it| it.0 == rid && it.1 < key_frames(rid))
+            };
             wait_for_all("key frames", &more).await;
             let count = rids().len();
             check!(count == RIDS.len(), "{count} layers came");
@@ -86,9 +93,15 @@ pub(crate) async fn forward(agent: &Agent) -> Result<(), Failure> {
             loop {
                 let arrivals = agent.media.arrivals(transceiver.id());
                 let enough = |wanted: &(u16, u16)| {
-                    arrivals.sizes.get(wanted).is_some_and(|&frames| frames >= FRAMES)
+                    arrivals
+                        .sizes
+                        .get(wanted)
+                        .is_some_and(|&frames| frames >= FRAMES)
                 };
-                agent.step(format!("waiting for frames of each size: {:?}", arrivals.sizes));
+                agent.step(format!(
+                    "waiting for frames of each size: {:?}",
+                    arrivals.sizes
+                ));
                 if SIZES.iter().all(enough) {
                     agent.detail("frames", arrivals.frames);
                     agent.detail("key_frames", arrivals.key_frames);
@@ -115,13 +128,17 @@ async fn forward_offer(agent: &Agent) -> Result<(), Failure> {
     connect(&publisher, &intake).await?;
     let played = async {
         let Some(track) = tracks.next().await else {
-            return Err(Failure::Failed("the publisher's track has not come".to_owned()));
+            return Err(Failure::Failed(
+                "the publisher's track has not come".to_owned(),
+            ));
         };
         let init = RTCRtpTransceiverInit {
             direction: Sendonly,
             ..RTCRtpTransceiverInit::default()
         };
-        let out = agent.pc.add_transceiver_from_track(media::track(Video), init)?;
+        let out = agent
+            .pc
+            .add_transceiver_from_track(media::track(Video), init)?;
         media::allow(&out, "VP8")?;
         agent.offer(None).await?;
         agent.pc.connected().await?;
@@ -205,7 +222,9 @@ impl Forwarder {
                     }
                 };
                 let Some(packet) = packet else {
-                    return Err(Failure::Failed("the publisher's track has ended".to_owned()));
+                    return Err(Failure::Failed(
+                        "the publisher's track has ended".to_owned(),
+                    ));
                 };
                 if switched.is_none() {
                     if !Codec::Vp8.is_key_frame(&packet.payload) {

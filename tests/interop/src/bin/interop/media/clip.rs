@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rtc::media::{
-    AnnexBReader, Codec, FileError, IvfReader, NalFormat, OggOpusReader, OpusInfo,
-};
+use rtc::media::{AnnexBReader, Codec, FileError, IvfReader, NalFormat, OggOpusReader, OpusInfo};
 
 use crate::failure::Failure;
 

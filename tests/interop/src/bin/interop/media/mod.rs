@@ -83,7 +83,9 @@ impl Media {
 
     /// Waits a moment.
     pub(crate) async fn tick(&self) {
-        let _ = self.clock.clone().changed().await;
+        let mut clock = self.clock.clone();
+        clock.mark_unchanged();
+        let _ = clock.changed().await;
     }
 
     /// Sends and receives until the case is over.
