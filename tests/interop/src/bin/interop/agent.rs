@@ -139,9 +139,9 @@ impl Agent {
         Ok(Self {
             incoming: Mutex::new(pc.data_channels()),
             state: watch::Sender::new(pc.connection_state()),
+            media: Media::new(&pc),
             pc,
             connect: Box::new(connect),
-            media: Media::new(),
             details: RefCell::default(),
             step: RefCell::new("starting".to_owned()),
             remote_offers: RefCell::default(),

@@ -121,7 +121,7 @@ const SIZES: [(u16, u16); 3] = [(320, 240), (160, 120), (80, 60)];
 /// the peer, each in turn.
 async fn forward_offer(agent: &Agent) -> Result<(), Failure> {
     let (publisher, intake) = (connection(agent)?, connection(agent)?);
-    let publishing = Media::new();
+    let publishing = Media::new(&publisher);
     publishing.feed(add_layers(&publisher)?, &RIDS);
     let mut tracks = intake.tracks();
     agent.step("connecting the publisher");

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rtc::rtp_transceiver::RTCRtpTransceiverId;
-use rtc_driver::{LocalTrack, PeerConnection, RemoteTrack, Samples};
+use rtc_driver::{LocalTrack, PeerConnection, RemoteTrack, Samples, Tracks};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use self::source::Source;
@@ -27,6 +27,8 @@ const TICK: Duration = Duration::from_millis(5);
 pub(crate) struct Media {
     start: mpsc::UnboundedSender<Source>,
     to_start: Mutex<mpsc::UnboundedReceiver<Source>>,
+    /// Here from the first moment on: without it, tracks would be among the events.
+    tracks: Mutex<Tracks>,
     arrivals: RefCell<BTreeMap<RTCRtpTransceiverId, Arrivals>>,
     clock: watch::Receiver<()>,
 }
@@ -58,11 +60,12 @@ pub(crate) struct Layer {
 }
 
 impl Media {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pc: &PeerConnection) -> Self {
         let (start, to_start) = mpsc::unbounded_channel();
         Self {
             start,
             to_start: Mutex::new(to_start),
+            tracks: Mutex::new(pc.tracks()),
             arrivals: RefCell::default(),
             clock: clock(),
         }
@@ -91,7 +94,7 @@ impl Media {
     /// Sends and receives until the case is over.
     pub(crate) async fn run(&self, pc: &PeerConnection) -> Result<Infallible, Failure> {
         let mut sources = self.to_start.lock().await;
-        let mut tracks = pc.tracks();
+        let mut tracks = self.tracks.lock().await;
         let mut running: FuturesUnordered<LocalBoxFuture<'_, Result<(), Failure>>> =
             FuturesUnordered::new();
         loop {
