@@ -18,9 +18,6 @@ pub(super) struct Inboxes {
     ready: VecDeque<RTCRtpTransceiverId>,
     /// Those that became readable and were not told of yet, each once.
     fresh: VecDeque<RTCRtpTransceiverId>,
-    /// Tracks that the application was told of before they had an inbox: an answerer learns of them
-    /// from the offer, and packets are expected once there is an answer.
-    early: Vec<MediaStreamTrackId>,
 }
 
 /// The packets of one receiver that the application has not read: a ring, of which the oldest is
@@ -45,15 +42,13 @@ impl Inboxes {
     /// Makes the inbox of a receiver if there is none.
     pub(super) fn open(&mut self, transceiver: RTCRtpTransceiverId, track: &MediaStreamTrackId) {
         if let Err(at) = self.find(transceiver) {
-            let early = self.early.iter().position(|it| it == track);
-            let announced = early.map(|at| self.early.swap_remove(at)).is_some();
             let inbox = Inbox {
                 transceiver,
                 track: track.clone(),
                 packets: VecDeque::new(),
                 bytes: 0,
                 dropped: 0,
-                announced,
+                announced: false,
                 is_ready: false,
                 is_fresh: false,
             };
@@ -65,10 +60,6 @@ impl Inboxes {
     /// before are gone then.
     pub(super) fn announce(&mut self, track: &MediaStreamTrackId, announced: bool) {
         let Some(inbox) = self.list.iter_mut().find(|inbox| inbox.track == *track) else {
-            self.early.retain(|it| it != track);
-            if announced {
-                self.early.push(track.clone());
-            }
             return;
         };
         inbox.announced = announced;
@@ -101,7 +92,6 @@ impl Inboxes {
     /// The track has ended for good.
     pub(super) fn close(&mut self, track: &MediaStreamTrackId) {
         self.list.retain(|inbox| inbox.track != *track);
-        self.early.retain(|it| it != track);
     }
 
     /// Puts a packet in. Returns how many had to be dropped for it.
@@ -173,9 +163,7 @@ impl Inboxes {
     }
 
     fn mark(&mut self, transceiver: RTCRtpTransceiverId) {
-        let Self {
-            list, ready, fresh, ..
-        } = self;
+        let Self { list, ready, fresh } = self;
         let inbox = list.iter_mut().find(|it| it.transceiver == transceiver);
         let Some(inbox) = inbox.filter(|inbox| inbox.is_readable()) else {
             return;
@@ -340,30 +328,6 @@ mod tests {
         inboxes.announce(&"one".into(), false);
         inboxes.announce(&"one".into(), true);
         assert_eq!(inboxes.read_of(one), None);
-    }
-
-    #[test]
-    fn a_track_may_be_announced_before_packets_of_it_are_expected() {
-        let id = RTCRtpTransceiverId(0);
-        for (events, readable) in [
-            (&[true][..], true),
-            (&[true, true], true),
-            (&[true, false], false),
-            (&[true, false, true], true),
-        ] {
-            let mut inboxes = Inboxes::default();
-            for &announced in events {
-                inboxes.announce(&"one".into(), announced);
-            }
-            inboxes.open(id, &"one".into());
-            inboxes.push(id, packet(1, 10));
-            assert_eq!(inboxes.read_of(id).is_some(), readable, "{events:?}");
-            assert!(inboxes.early.is_empty());
-        }
-        let mut inboxes = Inboxes::default();
-        inboxes.announce(&"one".into(), true);
-        inboxes.close(&"one".into());
-        assert!(inboxes.early.is_empty());
     }
 
     #[test]
