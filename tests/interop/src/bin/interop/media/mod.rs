@@ -129,12 +129,16 @@ impl Media {
         mut samples: Samples,
     ) -> Result<(), Failure> {
         let mut size = None;
+        let mut has_begun = false;
         while let Some(sample) = samples.next().await {
             let mut all = self.arrivals.borrow_mut();
             let arrivals = all.entry(id).or_default();
             let packets = usize::from(sample.packets);
             arrivals.packets += packets;
-            arrivals.lost += usize::try_from(sample.packets_lost).unwrap_or(usize::MAX);
+            // What was lost before the first frame cannot have been asked for again.
+            if std::mem::replace(&mut has_begun, true) {
+                arrivals.lost += usize::try_from(sample.packets_lost).unwrap_or(usize::MAX);
+            }
             arrivals.frames += 1;
             arrivals.key_frames += usize::from(sample.key_frame);
             if let Some(codec) = samples.codec() {
