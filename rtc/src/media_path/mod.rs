@@ -124,6 +124,8 @@ pub(crate) struct Start<'a> {
     pub(crate) unix_time: Duration,
     pub(crate) rng: Rng,
     pub(crate) media: &'a Transceivers,
+    /// To the peer, if it was measured.
+    pub(crate) round_trip_time: Option<Duration>,
 }
 
 impl MediaPath {
@@ -143,12 +145,23 @@ impl MediaPath {
                 && it.send.as_ref().is_none_or(|it| it.reduced_size_rtcp)
         });
         self.chain = Some(Box::new(start.registry.build(config)));
+        if let Some(time) = start.round_trip_time {
+            self.add_round_trip_time(time);
+        }
         // Whatever was bound before was so in another chain.
         self.generation = 0;
         self.pending = None;
         self.router.unbind_all();
         for outbox in self.outboxes.iter_mut() {
             outbox.encodings.iter_mut().for_each(|it| it.bound = None);
+        }
+    }
+
+    /// Takes in how long it takes to the peer and back. A side that only receives has no reports to
+    /// measure by, and has to know how long a retransmission takes.
+    pub(crate) fn add_round_trip_time(&mut self, time: Duration) {
+        if let Some(chain) = &mut self.chain {
+            chain.session_mut().add_round_trip_time(time);
         }
     }
 

@@ -48,6 +48,7 @@ impl RTCPeerConnection {
             unix_time: self.unix_time(),
             rng: self.rng.fork(),
             media: &self.media,
+            round_trip_time: self.transport.round_trip_time(),
         });
         self.update_media();
         self.transport

@@ -290,6 +290,11 @@ impl Transport {
         }
     }
 
+    /// The round trip time that ICE has measured last.
+    pub(crate) fn round_trip_time(&self) -> Option<Duration> {
+        self.ice.round_trip_time()
+    }
+
     /// Begins a new generation of ICE; the path in use goes on until it has one of its own.
     pub(crate) fn restart_ice(&mut self, credentials: Credentials) -> Result<(), Error> {
         self.ice
@@ -361,12 +366,17 @@ impl Transport {
     ) {
         match class {
             Class::Stun => {
+                let before = self.ice.round_trip_time();
                 // Junk and closed agents are the agent's own matter.
                 let _ = self.ice.handle_read(TaggedBytesMut {
                     now,
                     transport,
                     message: datagram,
                 });
+                let measured = self.ice.round_trip_time();
+                if let Some(time) = measured.filter(|_| measured != before) {
+                    media.add_round_trip_time(time);
+                }
             }
             Class::Dtls => self.handle_dtls(now, &transport, datagram, setting),
             Class::Rtp => self.handle_srtp(now, &transport, datagram, false, media),

@@ -24,6 +24,7 @@ WIRE_VERSIONS = {"1.2": 0xFEFD, "1.3": 0xFEFC}
 
 # What aiortc lacks, where the reason is known.
 LACKING = {
+    "forward": "it forwards nothing",
     "dtls13": "the OpenSSL of its cryptography package has no DTLS 1.3",
     "ice-lite": "it has no ICE-lite agent",
     "ice-restart": "it has no ICE restart",
@@ -39,7 +40,7 @@ LACKING = {
 
 CASES = (
     "data-echo data-modes data-bulk data-close data-late audio video-vp8 video-vp9 video-h264"
-    " video-av1 av-bundle direction simulcast renegotiate perfect ice-restart no-trickle ice-lite"
+    " video-av1 av-bundle direction simulcast forward renegotiate perfect ice-restart no-trickle ice-lite"
     " ice-tcp turn turn-both mdns dtls12 dtls13 srtp-gcm srtp-cm loss stats bad-fingerprint close"
 ).split()
 

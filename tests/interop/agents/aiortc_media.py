@@ -1,6 +1,7 @@
 """The cases that carry audio and video."""
 
 import asyncio
+from collections import Counter
 
 from aiortc import AudioStreamTrack, RTCRtpSender, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
@@ -18,6 +19,7 @@ class Viewer:
 
     def __init__(self, agent, track):
         self.frames = 0
+        self.sizes = Counter()
         self.track = track
         self._task = asyncio.ensure_future(self._run())
         agent.viewers[track.kind] = self
@@ -25,8 +27,10 @@ class Viewer:
     async def _run(self):
         try:
             while True:
-                await self.track.recv()
+                frame = await self.track.recv()
                 self.frames += 1
+                if self.track.kind == "video":
+                    self.sizes[frame.width, frame.height] += 1
         except MediaStreamError:
             pass
 
@@ -153,7 +157,7 @@ def one_transport(agent):
     check(len(transports) == 1, f"there are {len(transports)} transports")
 
 
-async def av_bundle_offer(agent):
+async def av_bundle_offer(agent, packets=PACKETS, frames=FRAMES):
     connect(agent)
     add_media(agent, ["audio", "video"])
     channel = agent.channel("data")
@@ -161,20 +165,49 @@ async def av_bundle_offer(agent):
     agent.step = "waiting for the channel to open"
     await channel.opened.wait()
     await channel.exchange("bundle")
-    await media_flows(agent, ["audio", "video"])
+    await media_flows(agent, ["audio", "video"], packets, frames)
     one_transport(agent)
 
 
-async def av_bundle_answer(agent):
+async def av_bundle_answer(agent, packets=PACKETS, frames=FRAMES):
     connect(agent)
     answer_with_media(agent)
     channel = await agent.incoming()
     check(channel.label == "data", f"the channel's label is {channel.label}")
     channel.echo()
-    await media_flows(agent, ["audio", "video"])
+    await media_flows(agent, ["audio", "video"], packets, frames)
     one_transport(agent)
     await agent.wait_peer_done()
     check(channel.received == 1, f"{channel.received} messages came")
+
+
+# What was recovered is not told, so that the other side judges; and once something comes again, its
+# packets are all that is counted of video.
+LOSS = {"packets": 1, "frames": 300}
+
+
+async def loss_offer(agent):
+    await av_bundle_offer(agent, **LOSS)
+
+
+async def loss_answer(agent):
+    await av_bundle_answer(agent, **LOSS)
+
+
+# The sizes in which a forwarder sends the one track that it forwards.
+FORWARDED = [(320, 240), (160, 120), (80, 60)]
+
+
+async def forward_answer(agent):
+    connect(agent)
+    while True:
+        viewer = agent.viewers.get("video")
+        sizes = viewer.sizes if viewer else Counter()
+        agent.step = f"waiting for frames of each size: {dict(sizes)}"
+        if all(sizes[size] >= FRAMES for size in FORWARDED):
+            break
+        await asyncio.sleep(0.05)
+    agent.details["frames_decoded"] = viewer.frames
 
 
 async def check_directions(agent, want):
@@ -233,6 +266,8 @@ MEDIA_CASES = {
     "video-vp8": codec_case("VP8"),
     "video-h264": codec_case("H264"),
     "av-bundle": {"offer": av_bundle_offer, "answer": av_bundle_answer},
+    "loss": {"offer": loss_offer, "answer": loss_answer},
+    "forward": {"answer": forward_answer},
     "direction": {"offer": direction_offer, "answer": direction_answer},
     "data-late": {"offer": data_late_offer, "answer": data_late_answer},
     "srtp-gcm": srtp_case(SRTP_AEAD_AES_128_GCM, "AEAD_AES_128_GCM"),

@@ -22,6 +22,8 @@ export class Agent {
     this.step = "starting";
     this.details = {};
     this.remoteOffers = [];
+    /** What plays the peer's tracks. */
+    this.elements = [];
     this.trickledIn = 0;
     this.trickledOut = 0;
     /** Rewrites the SDP that goes out. */
@@ -42,6 +44,7 @@ export class Agent {
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: policy, ...extra });
     this.pc = pc;
     pc.onicecandidate = ({ candidate }) => this.#localCandidate(candidate);
+    pc.ontrack = ({ track }) => this.#play(track);
     pc.ondatachannel = ({ channel }) => this.#channels.push(new Channel(channel, this));
     pc.onconnectionstatechange = () => {
       if (pc.connectionState === "failed" && !this.toleratesFailure) {
@@ -50,6 +53,14 @@ export class Agent {
       if (pc.connectionState === "connected") this.readTransport().catch(() => {});
     };
     return pc;
+  }
+
+  // What nobody listens to is not decoded.
+  #play(track) {
+    const element = document.createElement(track.kind);
+    element.srcObject = new MediaStream([track]);
+    element.play().catch((error) => console.warn(`${track.kind} does not play: ${error}`));
+    this.elements.push(element);
   }
 
   fail(error) {

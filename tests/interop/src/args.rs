@@ -92,6 +92,7 @@ pub enum Case {
     AvBundle,
     Direction,
     Simulcast,
+    Forward,
     Renegotiate,
     Perfect,
     IceRestart,
@@ -113,7 +114,7 @@ pub enum Case {
 
 impl Case {
     /// The cases that need nothing but data channels, in the order of the table.
-    pub const OF_DATA: [Self; 12] = [
+    pub const OF_DATA: [Self; 11] = [
         Self::DataEcho,
         Self::DataModes,
         Self::DataBulk,
@@ -123,9 +124,28 @@ impl Case {
         Self::IceLite,
         Self::Dtls12,
         Self::Dtls13,
-        Self::Stats,
         Self::BadFingerprint,
         Self::Close,
+    ];
+
+    /// The cases that carry audio or video, in the order of the table.
+    pub const OF_MEDIA: [Self; 16] = [
+        Self::DataLate,
+        Self::Audio,
+        Self::VideoVp8,
+        Self::VideoVp9,
+        Self::VideoH264,
+        Self::VideoAv1,
+        Self::AvBundle,
+        Self::Direction,
+        Self::Simulcast,
+        Self::Forward,
+        Self::Renegotiate,
+        Self::Perfect,
+        Self::SrtpGcm,
+        Self::SrtpCm,
+        Self::Loss,
+        Self::Stats,
     ];
 
     /// Every case, in the order of the table.
@@ -294,7 +314,7 @@ mod tests {
     #[test]
     fn every_case_has_its_name_from_the_table() {
         let names: Vec<String> = Case::all().iter().map(ToString::to_string).collect();
-        assert_eq!(names.len(), 30);
+        assert_eq!(names.len(), 31);
         for name in [
             "data-echo",
             "video-vp8",

@@ -305,7 +305,7 @@ async fn carry(
         transcript.note(from.role, &line)?;
         match line {
             Said::PassOn(text) => to.tell(text),
-            Said::Log => {}
+            Said::Log(_) => {}
             Said::Verdict(verdict) => {
                 let rest = match verdict.ok {
                     true => hard_end,
@@ -351,7 +351,7 @@ enum End {
 #[derive(Debug)]
 enum Said {
     PassOn(String),
-    Log,
+    Log(String),
     Verdict(Verdict),
     Nonsense(String),
 }
@@ -416,7 +416,7 @@ impl Side {
         };
         match serde_json::from_str(&text) {
             Ok(Line::Result(verdict)) => Said::Verdict(verdict),
-            Ok(Line::Log { .. }) => Said::Log,
+            Ok(Line::Log { message }) => Said::Log(message),
             Ok(_) => Said::PassOn(text),
             Err(error) => Said::Nonsense(format!("printed what is not a line ({error})")),
         }
@@ -504,7 +504,12 @@ impl Transcript {
         let at = self.start.elapsed().as_secs_f64();
         match said {
             Said::PassOn(text) => writeln!(self.file, "{at:8.3} {role:>6}: {text}"),
-            other => writeln!(self.file, "{at:8.3} {role:>6}: {other:?}"),
+            Said::Log(text) => writeln!(self.file, "{at:8.3} {role:>6}: log: {text}"),
+            Said::Verdict(verdict) => {
+                let text = serde_json::to_string(verdict)?;
+                writeln!(self.file, "{at:8.3} {role:>6}: {text}")
+            }
+            Said::Nonsense(why) => writeln!(self.file, "{at:8.3} {role:>6}: {why}"),
         }
     }
 }

@@ -26,7 +26,10 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) packets: usize,
-    pub(super) age: Duration,
+    /// A packet so old may make room for a new one where there are many.
+    pub(super) min_age: Duration,
+    /// A packet so old goes.
+    pub(super) max_age: Duration,
 }
 
 impl History {
@@ -39,7 +42,7 @@ impl History {
         }
         if advances {
             self.newest = Some(number);
-            self.expire(now, limits.age, EXPIRED_PER_INSERT);
+            self.expire(now, limits.max_age, EXPIRED_PER_INSERT);
         }
         self.make_room(now, number, limits);
         if let Some(slot) = self.slot_mut(number) {
@@ -115,10 +118,14 @@ impl History {
                 .resize_with(FIRST_LEN.min(limits.packets.next_power_of_two()), || None);
         }
         while self.slots.len() * 2 <= limits.packets.min(MAX_LEN) {
+            let age = match self.slots.len() < FEW {
+                true => limits.max_age,
+                false => limits.min_age,
+            };
             let young = self.slot_mut(number).and_then(|slot| slot.as_ref());
             let young = young.is_some_and(|entry| {
                 entry.packet.header.sequence_number != number
-                    && now.saturating_duration_since(entry.sent) <= limits.age
+                    && now.saturating_duration_since(entry.sent) <= age
             });
             if !young {
                 return;
@@ -147,6 +154,8 @@ impl History {
 }
 
 const FIRST_LEN: usize = 64;
+/// So many packets are kept for longer.
+const FEW: usize = 512;
 /// Half of the sequence numbers, so that they can be compared.
 const MAX_LEN: usize = 1 << 15;
 /// More than one, so that the number of packets that are too old falls.
@@ -159,7 +168,8 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         packets: 1024,
-        age: Duration::from_secs(1),
+        min_age: Duration::from_secs(1),
+        max_age: Duration::from_secs(3),
     };
 
     fn packet(number: u16) -> Packet {
@@ -180,25 +190,64 @@ mod tests {
         // 300 ms have gone by: the count is the limit.
         let now = start + Duration::from_millis(300);
         assert_eq!(history.slots.len(), 1024);
-        assert!(history.get_mut(now, number(2_999), LIMITS.age).is_some());
-        assert!(history.get_mut(now, number(1_976), LIMITS.age).is_some());
-        assert!(history.get_mut(now, number(1_975), LIMITS.age).is_none());
+        assert!(
+            history
+                .get_mut(now, number(2_999), LIMITS.max_age)
+                .is_some()
+        );
+        assert!(
+            history
+                .get_mut(now, number(1_976), LIMITS.max_age)
+                .is_some()
+        );
+        assert!(
+            history
+                .get_mut(now, number(1_975), LIMITS.max_age)
+                .is_none()
+        );
 
         let mut history = History::default();
         for index in 0..3_000 {
             let now = start + Duration::from_millis(10) * index;
             history.insert(now, packet(number(index)), LIMITS);
         }
-        // One second is one hundred packets.
+        // Three seconds are three hundred packets.
         let now = start + Duration::from_millis(29_990);
-        assert_eq!(history.slots.len(), 128);
-        assert!(history.held() <= 102, "{}", history.held());
-        assert!(history.get_mut(now, number(2_899), LIMITS.age).is_some());
-        assert!(history.get_mut(now, number(2_898), LIMITS.age).is_none());
-        let end = history.expire_all(now, LIMITS.age).unwrap();
-        assert!(end > now + LIMITS.age);
-        assert_eq!(history.expire_all(end, LIMITS.age), None);
+        assert_eq!(history.slots.len(), 512);
+        assert!(history.held() <= 302, "{}", history.held());
+        assert!(
+            history
+                .get_mut(now, number(2_699), LIMITS.max_age)
+                .is_some()
+        );
+        assert!(
+            history
+                .get_mut(now, number(2_698), LIMITS.max_age)
+                .is_none()
+        );
+        let end = history.expire_all(now, LIMITS.max_age).unwrap();
+        assert!(end > now + LIMITS.max_age);
+        assert_eq!(history.expire_all(end, LIMITS.max_age), None);
         assert_eq!(history.held(), 0);
+
+        let mut history = History::default();
+        for index in 0..3_000 {
+            let now = start + Duration::from_millis(2) * index;
+            history.insert(now, packet(number(index)), LIMITS);
+        }
+        // Of many packets those of one second are sure to be there.
+        let now = start + Duration::from_millis(5_998);
+        assert_eq!(history.slots.len(), 512);
+        assert!(
+            history
+                .get_mut(now, number(2_499), LIMITS.max_age)
+                .is_some()
+        );
+        assert!(
+            history
+                .get_mut(now, number(2_487), LIMITS.max_age)
+                .is_none()
+        );
     }
 
     #[test]
@@ -210,14 +259,14 @@ mod tests {
         }
         for number in [2_000, 500, 499] {
             assert!(
-                history.get_mut(start, number, LIMITS.age).is_some(),
+                history.get_mut(start, number, LIMITS.max_age).is_some(),
                 "{number}"
             );
         }
-        assert!(history.get_mut(start, 501, LIMITS.age).is_none());
+        assert!(history.get_mut(start, 501, LIMITS.max_age).is_none());
         // A jump over everything that is held.
         history.insert(start, packet(40_000), LIMITS);
         history.insert(start, packet(40_001), LIMITS);
-        assert!(history.get_mut(start, 40_000, LIMITS.age).is_some());
+        assert!(history.get_mut(start, 40_000, LIMITS.max_age).is_some());
     }
 }

@@ -14,6 +14,9 @@ pub struct NackResponderConfig {
     /// Packets of one stream, rounded down to a power of two (8 192).
     pub max_packets: usize,
     /// For how long at least; three round trip times if that is longer (1 s).
+    pub min_age: Duration,
+    /// For how long as long as a stream has few packets, up to 512: receivers of slow streams ask
+    /// again only when they miss another packet. Never shorter than the least (3 s).
     pub max_age: Duration,
     /// Retransmissions that may wait to be polled, of all streams together (1 024).
     pub max_waiting: usize,
@@ -23,7 +26,8 @@ impl Default for NackResponderConfig {
     fn default() -> Self {
         Self {
             max_packets: 8_192,
-            max_age: Duration::from_secs(1),
+            min_age: Duration::from_secs(1),
+            max_age: Duration::from_secs(3),
             max_waiting: 1_024,
         }
     }
@@ -55,12 +59,23 @@ impl NackResponder {
         }
     }
 
-    fn age(&self, cx: &Context<'_>) -> Duration {
-        self.config.max_age.max(round_trip_time(cx.session) * 3)
+    fn limits(&self, cx: &Context<'_>) -> Limits {
+        let NackResponderConfig {
+            max_packets,
+            min_age,
+            max_age,
+            ..
+        } = self.config;
+        let min_age = min_age.max(round_trip_time(cx.session) * 3);
+        Limits {
+            packets: max_packets,
+            min_age,
+            max_age: max_age.max(min_age),
+        }
     }
 
     fn handle_nack(&mut self, cx: &Context<'_>, nack: &Nack) {
-        let age = self.age(cx);
+        let age = self.limits(cx).max_age;
         let measured = cx.session.round_trip_time().unwrap_or_default();
         let pause = measured.max(MIN_ROUND_TRIP);
         let Some(id) = cx.session.local_by_ssrc(nack.media_ssrc) else {
@@ -88,7 +103,7 @@ impl NackResponder {
 
     /// The packet to send for a request, unless it has been dropped meanwhile.
     fn repeat(&mut self, cx: &mut Context<'_>, id: StreamId, number: u16) -> Option<OutgoingRtp> {
-        let age = self.age(cx);
+        let age = self.limits(cx).max_age;
         let entry = self.streams.get_mut(id)?.get_mut(cx.now, number, age)?;
         let stream = cx.session.local_mut(id)?;
         let (packet, retransmission) = match stream.wrap_retransmission(&entry.packet) {
@@ -132,7 +147,7 @@ impl Interceptor for NackResponder {
     }
 
     fn sent_rtp(&mut self, cx: &mut Context<'_>, sent: &OutgoingRtp) {
-        let age = self.age(cx);
+        let limits = self.limits(cx);
         let Some(stream) = cx.session.local(sent.stream) else {
             return;
         };
@@ -141,12 +156,8 @@ impl Interceptor for NackResponder {
             return;
         };
         if own && sent.retransmission.is_none() {
-            let limits = Limits {
-                packets: self.config.max_packets,
-                age,
-            };
             history.insert(cx.now, sent.packet.clone(), limits);
-            self.next.get_or_insert(cx.now + age);
+            self.next.get_or_insert(cx.now + limits.max_age);
         }
     }
 
@@ -162,7 +173,7 @@ impl Interceptor for NackResponder {
 
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         if self.next.is_some_and(|next| next <= cx.now) {
-            let age = self.age(cx);
+            let age = self.limits(cx).max_age;
             let ends = self
                 .streams
                 .iter_mut()

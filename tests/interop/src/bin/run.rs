@@ -28,7 +28,7 @@ struct Command {
     #[arg(long, value_name = "AGENT", required = true)]
     answer: Vec<Peer>,
     /// The cases, with commas between them; `all` stands for every one, `data` for those that
-    /// need nothing but data channels.
+    /// need nothing but data channels, `media` for those that carry audio or video.
     #[arg(long, value_name = "NAME", required = true, value_delimiter = ',', value_parser = parse_cases)]
     case: Vec<Cases>,
     /// How often each case is run.
@@ -68,6 +68,7 @@ fn parse_cases(name: &str) -> Result<Cases, String> {
     match name {
         "all" => Ok(Cases(Case::all().to_vec())),
         "data" => Ok(Cases(Case::OF_DATA.to_vec())),
+        "media" => Ok(Cases(Case::OF_MEDIA.to_vec())),
         _ => <Case as clap::ValueEnum>::from_str(name, false).map(|case| Cases(vec![case])),
     }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use rtc::data_channel::RTCDataChannelInit;
 use rtc::peer_connection::configuration::{
-    RTCBundlePolicy, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, RTCOfferOptions,
-    SettingEngine,
+    RTCBundlePolicy, RTCConfiguration, RTCConfigurationBuilder, RTCIceServer,
+    RTCIceTransportPolicy, RTCOfferOptions, SettingEngine,
 };
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
-use rtc::peer_connection::state::{RTCIceGatheringState, RTCPeerConnectionState};
+use rtc::peer_connection::state::{
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSignalingState,
+};
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::statistics::{RTCIceCandidateStats, RTCStats, RTCStatsReport};
 use rtc_driver::{Builder, DataChannels, PeerConnection, Runtime};
@@ -25,6 +27,8 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use crate::cases;
 use crate::channel::Channel;
 use crate::failure::{Failure, check};
+use crate::lossy::Lossy;
+use crate::media::Media;
 
 /// What closing may take.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -33,13 +37,22 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
     let lines = lines::read_stdin();
     let case = args.case;
+    let has_media = Case::OF_MEDIA.contains(&case);
     let mut details = Map::new();
-    let ended = match Agent::new(runtime, args) {
+    let made = match cases::drop_share(&args) {
+        Ok(0.0) => Agent::new(runtime, args),
+        Ok(share) => Agent::new(Lossy::new(runtime, share), args),
+        Err(failure) => Err(failure),
+    };
+    let ended = match made {
         Ok(agent) => {
             let ended = tokio::select! {
                 ended = agent.play() => ended,
                 broken = agent.signal(lines) => broken.map(|never| match never {}),
                 broken = agent.watch() => broken.map(|never| match never {}),
+                broken = agent.media.run(&agent.pc), if has_media => {
+                    broken.map(|never| match never {})
+                }
                 () = after(agent.args.timeout()) => Err(agent.timed_out()),
             };
             details = agent.details.take();
@@ -64,6 +77,9 @@ pub(crate) async fn run<R: Runtime>(runtime: R, args: Args) -> bool {
 pub(crate) struct Agent {
     pub(crate) args: Args,
     pub(crate) pc: PeerConnection,
+    /// Makes connections on the same runtime and addresses.
+    connect: Box<dyn Fn(RTCConfiguration) -> Result<PeerConnection, rtc_driver::Error>>,
+    pub(crate) media: Media,
     /// The channels that the peer opens. The stream lives as long as the agent: without one, they
     /// would be among the events.
     incoming: Mutex<DataChannels>,
@@ -75,6 +91,10 @@ pub(crate) struct Agent {
     pub(crate) remote_offers: RefCell<Vec<String>>,
     /// Every state that the connection went through.
     pub(crate) states: RefCell<Vec<RTCPeerConnectionState>>,
+    /// How many offers of the peer met one of our own and were ignored.
+    pub(crate) ignored_offers: Cell<u32>,
+    /// Whether the peer's lines are read.
+    reads: watch::Sender<bool>,
     /// How many answers of the peer were applied.
     answers: watch::Sender<u32>,
     state: watch::Sender<RTCPeerConnectionState>,
@@ -108,20 +128,27 @@ impl Agent {
             .with_bundle_policy(RTCBundlePolicy::MaxBundle)
             .with_setting_engine(setting)
             .build();
-        let builder = Builder::new(runtime).with_configuration(configuration);
-        let pc = args
-            .bind
-            .iter()
-            .fold(builder, |builder, addr| builder.bind(*addr))
-            .build()?;
+        let bind = args.bind.clone();
+        let connect = move |configuration| {
+            let builder = Builder::new(runtime.clone()).with_configuration(configuration);
+            bind.iter()
+                .fold(builder, |builder, addr| builder.bind(*addr))
+                .build()
+        };
+        let pc = connect(configuration)?;
         Ok(Self {
             incoming: Mutex::new(pc.data_channels()),
             state: watch::Sender::new(pc.connection_state()),
+            media: Media::new(&pc),
             pc,
+            connect: Box::new(connect),
             details: RefCell::default(),
             step: RefCell::new("starting".to_owned()),
             remote_offers: RefCell::default(),
             states: RefCell::default(),
+            ignored_offers: Cell::new(0),
+            // Both offers are to go out before one comes in.
+            reads: watch::Sender::new(args.case != Case::Perfect),
             answers: watch::Sender::new(0),
             gathered: watch::Sender::new(false),
             peer_done: watch::Sender::new(false),
@@ -134,11 +161,26 @@ impl Agent {
         })
     }
 
+    /// Makes one more connection.
+    pub(crate) fn another_connection(
+        &self,
+        configuration: RTCConfiguration,
+    ) -> Result<PeerConnection, Failure> {
+        Ok((self.connect)(configuration)?)
+    }
+
     /// Notes a figure for the result.
     pub(crate) fn detail(&self, name: &str, value: impl Into<Value>) {
         self.details
             .borrow_mut()
             .insert(name.to_owned(), value.into());
+    }
+
+    /// A figure that was noted, if it is a text.
+    pub(crate) fn text(&self, name: &str) -> String {
+        let details = self.details.borrow();
+        let text = details.get(name).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
     }
 
     /// Notes what the case is doing.
@@ -148,6 +190,8 @@ impl Agent {
 
     fn timed_out(&self) -> Failure {
         let step = self.step.borrow();
+        let counters = self.pc.with_core(|core| core.counters());
+        tracing::error!("{counters:?}");
         let state = self.pc.connection_state();
         Failure::Failed(format!("timed out while {step} ({state})"))
     }
@@ -168,6 +212,7 @@ impl Agent {
         &self,
         mut lines: mpsc::UnboundedReceiver<Line>,
     ) -> Result<Infallible, Failure> {
+        let _ = self.reads.subscribe().wait_for(|reads| *reads).await;
         while let Some(line) = lines.recv().await {
             match line {
                 Line::Done => {
@@ -192,6 +237,14 @@ impl Agent {
             DescriptionKind::Rollback => RTCSdpType::Rollback,
         };
         let sdp = description.sdp;
+        let is_impolite = self.role() == Role::Offer;
+        if sdp_type == RTCSdpType::Offer
+            && is_impolite
+            && self.pc.signaling_state() != RTCSignalingState::Stable
+        {
+            self.ignored_offers.set(self.ignored_offers.get() + 1);
+            return Ok(());
+        }
         self.pc.set_remote_description(RTCSessionDescription {
             sdp_type,
             sdp: sdp.clone(),
@@ -199,6 +252,7 @@ impl Agent {
         match sdp_type {
             RTCSdpType::Offer => {
                 self.remote_offers.borrow_mut().push(sdp);
+                cases::prepare_answer(self)?;
                 self.pc.set_local_description(None)?;
                 self.send_description().await
             }
@@ -313,12 +367,22 @@ impl Agent {
     pub(crate) async fn offer(&self, options: Option<RTCOfferOptions>) -> Result<(), Failure> {
         let mut answers = self.answers.subscribe();
         let before = *answers.borrow_and_update();
-        let offer = self.pc.create_offer(options)?;
-        self.pc.set_local_description(Some(offer))?;
-        self.send_description().await?;
+        self.send_offer(options).await?;
         self.step("waiting for the answer");
         let _ = answers.wait_for(|&count| count > before).await;
         Ok(())
+    }
+
+    /// Makes an offer and sends it.
+    pub(crate) async fn send_offer(&self, options: Option<RTCOfferOptions>) -> Result<(), Failure> {
+        let offer = self.pc.create_offer(options)?;
+        self.pc.set_local_description(Some(offer))?;
+        self.send_description().await
+    }
+
+    /// From now on the peer's lines are read.
+    pub(crate) fn read_lines(&self) {
+        self.reads.send_replace(true);
     }
 
     /// Opens a data channel.

@@ -4,6 +4,8 @@ mod agent;
 mod cases;
 mod channel;
 mod failure;
+mod lossy;
+mod media;
 
 use std::io;
 use std::process::ExitCode;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rtc::data_channel::RTCDataChannelState;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc_interop::args::Role;
-use serde_json::json;
 
 use crate::agent::Agent;
 use crate::cases::data::reliable;
@@ -125,66 +124,6 @@ pub(crate) async fn close(agent: &Agent) -> Result<(), Failure> {
     check!(elapsed <= NOTICE, "it took {:.1} s", elapsed.as_secs_f64());
     agent.detail("seconds", (elapsed.as_secs_f64() * 1000.0).round() / 1000.0);
     agent.detail("state", state.to_string());
-    Ok(())
-}
-
-/// What the statistics tell about a connection with a data channel.
-const STATS_OF_DATA: [&str; 7] = [
-    "candidate-pair",
-    "local-candidate",
-    "remote-candidate",
-    "transport",
-    "certificate",
-    "data-channel",
-    "peer-connection",
-];
-
-/// Both roles of `stats`.
-pub(crate) async fn stats(agent: &Agent) -> Result<(), Failure> {
-    match agent.role() {
-        Role::Offer => {
-            let channel = agent.channel("data", reliable())?;
-            agent.offer(None).await?;
-            channel.opened().await?;
-            channel.exchange("bundle".into()).await?;
-            report(agent)
-        }
-        Role::Answer => {
-            let channel = agent.incoming().await?;
-            check!(
-                channel.label() == "data",
-                "the channel's label is {}",
-                channel.label()
-            );
-            tokio::select! {
-                ended = channel.echo() => ended?,
-                () = agent.peer_done() => {}
-            }
-            agent.wait_peer_done().await;
-            check!(
-                channel.received() == 1,
-                "{} messages came",
-                channel.received()
-            );
-            report(agent)
-        }
-    }
-}
-
-fn report(agent: &Agent) -> Result<(), Failure> {
-    let report = json!(agent.pc.stats());
-    let types: Vec<&str> = report
-        .as_object()
-        .into_iter()
-        .flat_map(|report| report.values())
-        .filter_map(|stats| stats.get("type").and_then(|kind| kind.as_str()))
-        .collect();
-    let missing: Vec<_> = STATS_OF_DATA
-        .iter()
-        .filter(|kind| !types.contains(kind))
-        .collect();
-    check!(missing.is_empty(), "the statistics lack {missing:?}");
-    agent.detail("stats", report);
     Ok(())
 }
 
