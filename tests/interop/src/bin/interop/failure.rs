@@ -47,7 +47,8 @@ impl From<rtc::Error> for Failure {
 /// A [`Failure`] unless the condition holds.
 macro_rules! check {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err(crate::failure::Failure::Failed(format!($($message)+)));
         }
     };
