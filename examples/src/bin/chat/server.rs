@@ -71,7 +71,10 @@ fn router(sessions: Sessions) -> Router {
             "/",
             file("text/html; charset=utf-8", include_str!("page.html")),
         )
-        .route("/page.css", file("text/css", include_str!("page.css")))
+        .route(
+            "/page.css",
+            file("text/css", include_str!("../../site/page.css")),
+        )
         .route("/page.js", file("text/javascript", include_str!("page.js")))
         .route(
             "/throughput.js",

@@ -16,23 +16,21 @@
 //! * `room.rs`: what is published, and who is there.
 //! * `forward.rs`: one published track and those who watch it: where packets are forwarded.
 //! * `participant.rs`: one task for each browser: negotiation, and the choice of layers.
-//! * `web.rs`: the page and its WebSocket.
 //! * `load/`: the measurement without browsers.
 
 mod forward;
 mod load;
 mod participant;
 mod room;
-mod web;
 
 use std::error::Error;
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use rtc_examples::{Site, complain, signal, start_log};
 
 use crate::room::Room;
 
@@ -63,15 +61,11 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+    start_log();
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "sfu: {error}");
+            complain(&format!("sfu: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -94,10 +88,9 @@ async fn run(args: Args) -> Result<(), Failure> {
     }
     // Browsers on this machine may have no other address in common with us.
     let endpoint = rtc_tokio::endpoint().with_loopback(true).build()?;
-    web::serve(args.listen, Room::new(endpoint)?).await
-}
-
-/// Writes a line on the terminal. Nobody may be there to read it, which is no reason to end.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let room = Room::new(endpoint)?;
+    let site = Site::new(include_str!("page.html"), include_str!("page.js"));
+    let signal =
+        signal(move |incoming, outgoing| participant::run(Arc::clone(&room), incoming, outgoing));
+    Ok(site.route("/signal", signal).serve(args.listen).await?)
 }

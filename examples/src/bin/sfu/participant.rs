@@ -74,12 +74,6 @@ pub(crate) enum Choice {
     Off,
 }
 
-/// Both directions of the signalling to one page.
-pub(crate) struct Page {
-    pub(crate) incoming: mpsc::Receiver<FromPage>,
-    pub(crate) outgoing: mpsc::Sender<ToPage>,
-}
-
 /// Somebody in the room.
 struct Participant {
     id: ParticipantId,
@@ -103,8 +97,12 @@ struct View {
 }
 
 /// Serves a page until it goes.
-pub(crate) async fn run(room: Arc<Room>, mut page: Page) -> Result<(), Error> {
-    let Some(FromPage::Join { name }) = page.incoming.recv().await else {
+pub(crate) async fn run(
+    room: Arc<Room>,
+    mut incoming: mpsc::Receiver<FromPage>,
+    outgoing: mpsc::Sender<ToPage>,
+) -> Result<(), Error> {
+    let Some(FromPage::Join { name }) = incoming.recv().await else {
         return Ok(());
     };
     let (id, connection) = room.enter()?;
@@ -113,12 +111,12 @@ pub(crate) async fn run(room: Arc<Room>, mut page: Page) -> Result<(), Error> {
         name: name.chars().take(MAX_NAME).collect(),
         room,
         connection,
-        outgoing: page.outgoing,
+        outgoing,
         views: BTreeMap::new(),
         is_offering: false,
         limit: None,
     };
-    let result = participant.stay(&mut page.incoming).await;
+    let result = participant.stay(&mut incoming).await;
     participant.leave().await;
     result
 }

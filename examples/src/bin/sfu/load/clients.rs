@@ -14,7 +14,7 @@ use rtc::rtp_transceiver::{
 };
 use rtc_tokio::{LocalTrack, PeerConnection, RemoteTrack, TrackFeedback};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -74,7 +74,7 @@ pub(crate) async fn run(viewers: usize) -> Result<(), Failure> {
     for link in links {
         watching.spawn(watch_room(link, Arc::clone(&run)));
     }
-    let before = reading.await??;
+    let (before, mut lines) = reading.await??;
     let used = Usage::now();
 
     let mut report = ClientsReport {
@@ -108,6 +108,8 @@ pub(crate) async fn run(viewers: usize) -> Result<(), Failure> {
     };
     report.latency = [50, 99, 100].map(|percent| at(percent).copied().unwrap_or(0));
     write(&FromClients::Report(report));
+    // The server counts before anybody leaves, and says when it has.
+    lines.next_line().await?;
     for connection in connections {
         connection.close().await?;
     }
@@ -160,7 +162,10 @@ fn write(line: &FromClients) {
 }
 
 /// Reads what the server says until it says to stop; gives what was used when all were ready.
-async fn read_lines(doors: Vec<mpsc::Sender<ToPage>>, run: Arc<Run>) -> Result<Usage, Failure> {
+async fn read_lines(
+    doors: Vec<mpsc::Sender<ToPage>>,
+    run: Arc<Run>,
+) -> Result<(Usage, Lines<BufReader<Stdin>>), Failure> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut before = None;
     let mut look = interval(Duration::from_millis(20));
@@ -182,11 +187,13 @@ async fn read_lines(doors: Vec<mpsc::Sender<ToPage>>, run: Arc<Run>) -> Result<U
                     let _ = door.send(message).await;
                 }
             }
+            ToClients::Leave => return Err("sent away too early".into()),
             ToClients::Stop => {
                 run.stop.send_replace(true);
                 // What is on its way arrives, also what has to be asked for again.
                 sleep(DRAIN).await;
-                return before.ok_or_else(|| "stopped too early".into());
+                let before = before.ok_or("stopped too early")?;
+                return Ok((before, lines));
             }
         }
     }

@@ -19,10 +19,11 @@ use tokio::sync::mpsc;
 
 use self::clients::ClientsReport;
 use self::usage::Usage;
+use rtc_examples::say;
+
 use crate::Failure;
-use crate::participant::{self, FromPage, Page, ToPage};
+use crate::participant::{self, FromPage, ToPage};
 use crate::room::Room;
-use crate::say;
 
 /// A line to the clients.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ enum ToClients {
     },
     /// Publish no more, and report.
     Stop,
+    /// Everything has been counted.
+    Leave,
 }
 
 /// A line from the clients.
@@ -98,9 +101,8 @@ pub(crate) async fn run(room: Arc<Room>, viewers: usize, time: Duration) -> Resu
     let Some(report) = clients.next_news().await? else {
         return Err("the clients have not reported".into());
     };
-    // The tracks are gone from the room when their publisher has left.
     let here = server_report(&room);
-    drop(clients);
+    clients.lines.send(ToClients::Leave).await?;
     child.wait().await?;
     writing.abort();
 
@@ -144,10 +146,7 @@ impl Clients {
     fn join(&self, client: usize) -> mpsc::Sender<FromPage> {
         let (page, incoming) = mpsc::channel(16);
         let (outgoing, mut messages) = mpsc::channel(16);
-        tokio::spawn(participant::run(
-            Arc::clone(&self.room),
-            Page { incoming, outgoing },
-        ));
+        tokio::spawn(participant::run(Arc::clone(&self.room), incoming, outgoing));
         let lines = self.lines.clone();
         tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
