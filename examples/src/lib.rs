@@ -4,14 +4,17 @@
 //!   helpers of all.
 //! * [`session`] takes an offer that a page posts and gives the answer; [`signal`] is a WebSocket for
 //!   pages that have more to say.
+//! * [`forwarding_engine`] is for those that send on what they receive.
 //! * [`start_log`], [`say`] and [`complain`] are for the terminal.
 
+mod forwarding;
 mod site;
 
 use std::io::{self, Write as _};
 
 use tracing_subscriber::EnvFilter;
 
+pub use forwarding::forwarding_engine;
 pub use site::{Site, SiteError, session, signal};
 
 /// Writes the log on standard error: warnings, unless RUST_LOG chooses something else.

@@ -21,7 +21,8 @@ use crate::{Codec, PictureRewriter};
 /// * A key frame is not switched to when packets of it, or later ones, have come before its first: they
 ///   have been dropped already. The next one is waited for.
 ///
-/// SSRC, payload type and header extensions stay as they are.
+/// SSRC, payload type and header extensions stay as they are. A dependency descriptor has numbers of
+/// frames that do not go on; who forwards should not negotiate it.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

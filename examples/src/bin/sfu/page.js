@@ -22,7 +22,8 @@ class Tile {
   constructor(name, choose) {
     const choices = make("div", { className: "choices" });
     for (const [choice, words] of Object.entries(CHOICES)) {
-      const button = make("button", { type: "button" }, words, make("small", {}, "–"));
+      const button = make("button", { type: "button" }, words);
+      if (choice.length === 1) button.append(make("small", {}, "–"));
       button.addEventListener("click", () => {
         this.show({ choice });
         choose(choice);
@@ -44,7 +45,8 @@ class Tile {
     for (const [name, button] of Object.entries(this.#buttons)) {
       button.setAttribute("aria-pressed", String(name === choice));
       button.dataset.current = String(name === current);
-      if (current !== undefined) button.lastChild.textContent = name in bitrates ? bitrate(bitrates[name]) : "–";
+      const rate = button.querySelector("small");
+      if (rate) rate.textContent = name in bitrates ? `${Math.round(bitrates[name] / 1000)} k` : "–";
     }
   }
 

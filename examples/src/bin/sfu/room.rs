@@ -4,13 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine,
-};
 use rtc::peer_connection::configuration::{RTCConfiguration, RTCConfigurationBuilder};
-use rtc::rtp::extension::ExtensionKind;
-use rtc::rtp_transceiver::RtpCodecKind::{Audio, Video};
-use rtc::rtp_transceiver::{RTCRtpHeaderExtensionCapability, RTCRtpTransceiverDirection};
+use rtc_examples::forwarding_engine;
 use rtc_tokio::{Endpoint, Error, PeerConnection, RemoteTrack};
 use tokio::sync::watch;
 
@@ -33,7 +28,7 @@ impl Room {
     pub(crate) fn new(endpoint: Endpoint) -> Result<Arc<Self>, rtc::Error> {
         // One certificate for all connections would do as well; each making its own costs little.
         let configuration = RTCConfigurationBuilder::new()
-            .with_media_engine(media_engine()?)
+            .with_media_engine(forwarding_engine()?)
             .build();
         Ok(Arc::new(Self {
             endpoint,
@@ -89,33 +84,4 @@ impl Room {
     fn next_id(&self) -> u32 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
-}
-
-/// Opus, and VP8 with retransmission, which every browser sends in layers. With one codec for each kind,
-/// packets of everybody can be sent to everybody.
-fn media_engine() -> Result<MediaEngine, rtc::Error> {
-    let browsers = MediaEngine::with_defaults();
-    let mut engine = MediaEngine::default();
-    for (kind, mime_type) in [(Audio, MIME_TYPE_OPUS), (Video, MIME_TYPE_VP8)] {
-        let codecs = browsers.codecs(kind);
-        let Some(codec) = codecs.iter().find(|it| it.rtp_codec.mime_type == mime_type) else {
-            continue;
-        };
-        let apt = format!("apt={}", codec.payload_type);
-        let rtx = codecs.iter().find(|it| it.rtp_codec.sdp_fmtp_line == apt);
-        for codec in [Some(codec), rtx].into_iter().flatten() {
-            engine.register_codec(codec.clone(), kind)?;
-        }
-    }
-    engine.register_default_header_extensions();
-    // Numbers of frames that would not go on from one layer to another.
-    engine.unregister_header_extension(ExtensionKind::DependencyDescriptor.uri(), Video);
-    // Browsers tell what reaches them (REMB) when packets are not numbered for the transport.
-    for kind in [Audio, Video] {
-        let uri = ExtensionKind::TransportSequenceNumber.uri().to_owned();
-        let extension = RTCRtpHeaderExtensionCapability { uri };
-        let direction = RTCRtpTransceiverDirection::Recvonly;
-        engine.register_header_extension(extension, kind, Some(direction))?;
-    }
-    Ok(engine)
 }
