@@ -5,17 +5,18 @@
 //! * [`session`] takes an offer that a page posts and gives the answer; [`signal`] is a WebSocket for
 //!   pages that have more to say.
 //! * [`forwarding_engine`] is for those that send on what they receive.
-//! * [`start_log`], [`say`] and [`complain`] are for the terminal.
+//! * [`start_log`], [`say`] and [`complain`] are for the terminal, [`usage`] tells what a program takes.
 
 mod forwarding;
 mod site;
+pub mod usage;
 
 use std::io::{self, Write as _};
 
 use tracing_subscriber::EnvFilter;
 
 pub use forwarding::forwarding_engine;
-pub use site::{Site, SiteError, session, signal};
+pub use site::{PAGE_CSS, Site, SiteError, file, interrupted, session, signal, url};
 
 /// Writes the log on standard error: warnings, unless RUST_LOG chooses something else.
 pub fn start_log() {

@@ -21,6 +21,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::debug;
 
+/// The style sheet of all pages.
+pub const PAGE_CSS: &str = include_str!("site/page.css");
+
 /// The page of an example, and whatever else it serves.
 #[derive(Debug)]
 pub struct Site {
@@ -51,7 +54,7 @@ impl Site {
         let router = Router::new()
             .route("/", file("text/html; charset=utf-8", html))
             .route("/page.js", file(JS, script))
-            .route("/page.css", file("text/css", include_str!("site/page.css")))
+            .route("/page.css", file("text/css", PAGE_CSS))
             .route("/signaling.js", file(JS, include_str!("site/signaling.js")));
         Self { router }
     }
@@ -157,7 +160,10 @@ async fn carry<I: DeserializeOwned, O: Serialize>(
 }
 
 /// A part of the page, out of the program itself.
-fn file(content_type: &'static str, text: &'static str) -> MethodRouter {
+pub fn file<S>(content_type: &'static str, text: &'static str) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
         connect-src 'self'; media-src 'self' blob: mediastream:; img-src data:; base-uri 'none'; \
         form-action 'none'; frame-ancestors 'none'";
@@ -172,7 +178,8 @@ fn file(content_type: &'static str, text: &'static str) -> MethodRouter {
 }
 
 /// An address that a browser can open: a wildcard is none.
-fn url(addr: SocketAddr) -> String {
+#[must_use]
+pub fn url(addr: SocketAddr) -> String {
     match addr {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
             format!("http://{}:{}/", Ipv4Addr::LOCALHOST, addr.port())
@@ -182,11 +189,27 @@ fn url(addr: SocketAddr) -> String {
     }
 }
 
-/// Ready when the program is to end. Pages notice by their connections.
-async fn interrupted() {
-    // Without a handler the system ends the program, which is what was asked for.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Ready when the program is to end: Ctrl-C, or a signal of a service manager.
+pub async fn interrupted() {
+    let interrupt = async {
+        // Without a handler the system ends the program, which is what was asked for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<Option<()>>();
+    tokio::select! {
+        () = interrupt => {}
+        _ = terminate => {}
     }
 }
 

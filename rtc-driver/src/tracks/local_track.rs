@@ -136,7 +136,11 @@ impl LocalTrack {
     ///
     /// # Errors
     /// As [`try_write_rtp`](Self::try_write_rtp).
-    pub fn try_forward_rtp(&self, packet: Packet, received: &ExtensionMap) -> Result<(), SendError> {
+    pub fn try_forward_rtp(
+        &self,
+        packet: Packet,
+        received: &ExtensionMap,
+    ) -> Result<(), SendError> {
         self.try_write(Way::Forward(received), packet)
     }
 

@@ -179,19 +179,16 @@ impl<L: Clone + PartialEq> LayerSwitch<L> {
             if header.timestamp == current.first.1 && self.codec.is_key_frame(&packet.payload) {
                 self.target.get_or_insert_with(|| Target {
                     layer: layer.clone(),
-                    seen: current.sequence.clone(),
+                    seen: current.sequence,
                 });
             }
             return None;
         }
         let newest = current.sequence.highest();
         current.sequence.extend(header.sequence_number);
-        let payload = match self.payload(&packet.payload) {
-            Some(payload) => payload,
-            None => {
-                self.leave_out(extended, newest);
-                return None;
-            }
+        let Some(payload) = self.payload(&packet.payload) else {
+            self.leave_out(extended, newest);
+            return None;
         };
         let current = self.current.as_ref()?;
         let sequence_number = extended + current.offset(extended);

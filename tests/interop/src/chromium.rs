@@ -77,12 +77,10 @@ impl Browser {
     /// In words, likewise below.
     pub fn open(&mut self, url: &str) -> Result<Page, String> {
         let target = self.call(None, "Target.createTarget", json!({ "url": url }))?;
-        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attach = json!({ "targetId": target.get("targetId"), "flatten": true });
         let attached = self.call(None, "Target.attachToTarget", attach)?;
-        let session = attached["sessionId"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let session = attached.get("sessionId").and_then(Value::as_str);
+        let session = session.ok_or("the page cannot be attached to")?.to_owned();
         Ok(Page { session })
     }
 
@@ -99,7 +97,7 @@ impl Browser {
         let mut result = self.call(Some(page), "Runtime.evaluate", evaluate)?;
         match result.get("exceptionDetails") {
             Some(thrown) => Err(format!("{expression}: {thrown}")),
-            None => Ok(result["result"]["value"].take()),
+            None => Ok(take(&mut result, "/result/value")),
         }
     }
 
@@ -129,8 +127,8 @@ impl Browser {
     fn call(&mut self, page: Option<&Page>, method: &str, params: Value) -> Result<Value, String> {
         self.last_id += 1;
         let mut call = json!({ "id": self.last_id, "method": method, "params": params });
-        if let Some(page) = page {
-            call["sessionId"] = json!(page.session);
+        if let (Some(page), Some(call)) = (page, call.as_object_mut()) {
+            call.insert("sessionId".to_owned(), json!(page.session));
         }
         let written = self.stdin.write_all(format!("{call}\0").as_bytes());
         written.map_err(|error| format!("Chromium is gone: {error}"))?;
@@ -139,10 +137,10 @@ impl Browser {
             let left = end.saturating_duration_since(Instant::now());
             let message = self.messages.recv_timeout(left);
             let mut message = message.map_err(|_| format!("{method}: no answer"))?;
-            if message["id"] == self.last_id {
+            if message.get("id").and_then(Value::as_u64) == Some(self.last_id) {
                 return match message.get("error") {
                     Some(error) => Err(format!("{method}: {error}")),
-                    None => Ok(message["result"].take()),
+                    None => Ok(take(&mut message, "/result")),
                 };
             }
         }
@@ -156,6 +154,11 @@ impl Drop for Browser {
         let _ = self.process.wait();
         remove(&self.profile);
     }
+}
+
+/// A part of an answer, `null` if it has none.
+fn take(value: &mut Value, at: &str) -> Value {
+    value.pointer_mut(at).map(Value::take).unwrap_or_default()
 }
 
 /// The program, if there is one; `INTEROP_CHROMIUM` names another one.

@@ -12,6 +12,7 @@ use rtc::rtp::sequence::SequenceTracker;
 use rtc::rtp_transceiver::{
     RTCRtpEncodingParameters, RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpCodecKind,
 };
+use rtc_examples::usage::Usage;
 use rtc_tokio::{LocalTrack, PeerConnection, RemoteTrack, TrackFeedback};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
@@ -19,7 +20,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::usage::Usage;
 use super::{FromClients, ToClients};
 use crate::Failure;
 use crate::forward::LAYERS;

@@ -4,7 +4,6 @@
 //! (`clients.rs`); lines of JSON over its standard input and output are the signalling.
 
 pub(crate) mod clients;
-mod usage;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -18,8 +17,8 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
 use self::clients::ClientsReport;
-use self::usage::Usage;
 use rtc_examples::say;
+use rtc_examples::usage::Usage;
 
 use crate::Failure;
 use crate::participant::{self, FromPage, ToPage};

@@ -5,27 +5,48 @@ use std::time::Duration;
 
 use cpu_time::ProcessTime;
 
+/// CPU time since the process began.
+#[must_use]
+pub fn cpu() -> Duration {
+    ProcessTime::now().as_duration()
+}
+
+/// Resident memory in bytes, where the system has `/proc`.
+#[must_use]
+pub fn memory() -> Option<f64> {
+    let bytes = bytes(&status(), "VmRSS:");
+    (bytes > 0).then_some(bytes as f64)
+}
+
 /// What the process has used.
 #[derive(Debug)]
-pub(super) struct Usage {
-    pub(super) cpu: Duration,
+pub struct Usage {
+    /// CPU time since it began.
+    pub cpu: Duration,
     /// Resident, bytes; 0 without `/proc`.
-    pub(super) memory: u64,
-    pub(super) memory_peak: u64,
+    pub memory: u64,
+    /// The most that was resident, bytes.
+    pub memory_peak: u64,
     /// Datagrams that the system dropped because a socket of the process was full.
-    pub(super) kernel_drops: u64,
+    pub kernel_drops: u64,
 }
 
 impl Usage {
-    pub(super) fn now() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    /// As of now.
+    #[must_use]
+    pub fn now() -> Self {
+        let status = status();
         Self {
-            cpu: ProcessTime::now().as_duration(),
+            cpu: cpu(),
             memory: bytes(&status, "VmRSS:"),
             memory_peak: bytes(&status, "VmHWM:"),
             kernel_drops: kernel_drops(),
         }
     }
+}
+
+fn status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
 fn bytes(status: &str, name: &str) -> u64 {
