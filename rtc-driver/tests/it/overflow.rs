@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future;
 use rtc::media::{Codec, Sample};
 use rtc::rtp::Packet;
+use rtc::rtp::extension::ExtensionMap;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection::{Recvonly, Sendrecv};
 use rtc::rtp_transceiver::RtpCodecKind::{Audio, Video};
 use rtc_driver::{LocalTrack, Overflow, PeerConnection, SendError, TrackFeedback, rtc};

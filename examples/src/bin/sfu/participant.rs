@@ -94,6 +94,8 @@ struct View {
     published: Arc<Published>,
     transceiver: RtpTransceiver,
     choice: Choice,
+    /// Packets are on their way.
+    has_begun: bool,
 }
 
 /// Serves a page until it goes.
@@ -141,7 +143,7 @@ impl Participant {
                 }
                 Some(track) = tracks.next() => self.room.publish(self.id, &self.name, track),
                 event = events.next() => match event {
-                    Some(event) => if self.has_ended_with(event) { return Ok(()) },
+                    Some(event) => if self.has_ended_after(event) { return Ok(()) },
                     None => return Ok(()),
                 },
                 _ = tick.tick() => self.report(),
@@ -160,6 +162,7 @@ impl Participant {
                     self.send_description().await?;
                 } else {
                     self.is_offering = false;
+                    self.begin_views();
                 }
             }
             FromPage::Layer { mid, choice } => {
@@ -193,11 +196,11 @@ impl Participant {
                 ..RTCRtpTransceiverInit::default()
             };
             let transceiver = self.connection.add_transceiver_from_track(track, init)?;
-            published.add_viewer(self.id, transceiver.sender());
             let view = View {
                 published: Arc::clone(&published),
                 transceiver,
                 choice: Choice::Auto,
+                has_begun: false,
             };
             self.views.insert(published.id(), view);
             is_changed = true;
@@ -206,9 +209,24 @@ impl Participant {
             self.is_offering = true;
             self.connection.set_local_description(None)?;
             self.send_description().await?;
-            self.choose_layers();
         }
         Ok(())
+    }
+
+    /// Begins to send what the browser has agreed to see, once there is a way to it: key frames that come
+    /// too early would have to be sent again.
+    fn begin_views(&mut self) {
+        if self.is_offering
+            || self.connection.connection_state() != RTCPeerConnectionState::Connected
+        {
+            return;
+        }
+        for view in self.views.values_mut().filter(|view| !view.has_begun) {
+            view.has_begun = true;
+            view.published
+                .add_viewer(self.id, view.transceiver.sender());
+        }
+        self.choose_layers();
     }
 
     async fn send_description(&self) -> Result<(), Error> {
@@ -231,13 +249,16 @@ impl Participant {
     }
 
     /// True when the connection is over.
-    fn has_ended_with(&mut self, event: RTCPeerConnectionEvent) -> bool {
+    fn has_ended_after(&mut self, event: RTCPeerConnectionEvent) -> bool {
         use RTCPeerConnectionEvent::{OnConnectionStateChangeEvent, OnRtpSender};
         match event {
-            OnConnectionStateChangeEvent(state) => matches!(
-                state,
-                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
-            ),
+            OnConnectionStateChangeEvent(state) => {
+                self.begin_views();
+                matches!(
+                    state,
+                    RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+                )
+            }
             OnRtpSender(RTCRtpSenderEvent::OnKeyFrameRequest { sender_id, .. }) => {
                 let id = sender_id.transceiver_id();
                 let mut views = self.views.values();
