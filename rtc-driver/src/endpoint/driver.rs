@@ -33,7 +33,7 @@ pub struct EndpointDriver<S: DatagramSocket, T: Timer> {
     timer: T,
     watch: Option<InterfaceWatch<S>>,
     services: Option<Services<S, RTCPeerId>>,
-    /// When connections are to be looked at on their own account, see [`State::alarm`].
+    /// When connections are to be looked at on their own account, see [`State::alarm`](crate::shared::State::alarm).
     alarms: BTreeSet<(Instant, RTCPeerId)>,
     /// Connections to be looked at in this turn.
     attended: Vec<RTCPeerId>,

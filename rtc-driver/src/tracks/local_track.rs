@@ -129,13 +129,19 @@ impl LocalTrack {
     /// # Errors
     /// As [`write_rtp`](Self::write_rtp), and [`SendError::Full`] where that would wait.
     pub fn try_write_rtp(&self, packet: Packet) -> Result<(), SendError> {
-        let id = self.transceiver.id;
-        let mut packet = Some(packet);
-        let handle = &self.transceiver.handle;
-        match handle.with(|state| state.write_rtp(id, Way::Plain, &mut packet)) {
-            Step::Done(result) => result,
-            Step::Wait(_) => Err(SendError::Full),
-        }
+        self.try_write(Way::Plain, packet)
+    }
+
+    /// As [`forward_rtp`](Self::forward_rtp), without waiting: for one task that sends to many.
+    ///
+    /// # Errors
+    /// As [`try_write_rtp`](Self::try_write_rtp).
+    pub fn try_forward_rtp(
+        &self,
+        packet: Packet,
+        received: &ExtensionMap,
+    ) -> Result<(), SendError> {
+        self.try_write(Way::Forward(received), packet)
     }
 
     /// Sends a sample: a frame of the negotiated codec, see [`Sample`] and
@@ -288,6 +294,15 @@ impl LocalTrack {
         Wait::new(&self.transceiver.handle, Place::Rtp, move |state| {
             state.write_rtp(id, way, &mut packet)
         })
+    }
+
+    fn try_write(&self, way: Way<'_>, packet: Packet) -> Result<(), SendError> {
+        let (id, mut packet) = (self.transceiver.id, Some(packet));
+        let handle = &self.transceiver.handle;
+        match handle.with(|state| state.write_rtp(id, way, &mut packet)) {
+            Step::Done(result) => result,
+            Step::Wait(_) => Err(SendError::Full),
+        }
     }
 
     fn write_sample_of<'a>(

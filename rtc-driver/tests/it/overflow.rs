@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future;
 use rtc::media::{Codec, Sample};
 use rtc::rtp::Packet;
+use rtc::rtp::extension::ExtensionMap;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection::{Recvonly, Sendrecv};
 use rtc::rtp_transceiver::RtpCodecKind::{Audio, Video};
 use rtc_driver::{LocalTrack, Overflow, PeerConnection, SendError, TrackFeedback, rtc};
@@ -63,6 +64,8 @@ fn who_waits_loses_nothing_however_early_and_fast_it_writes() {
         let here = alice.add_track(track("film", Video)).unwrap();
         here.set_overflow(Overflow::Wait);
         assert_eq!(here.try_write_rtp(packet(0)), Err(SendError::Full));
+        let map = ExtensionMap::default();
+        assert_eq!(here.try_forward_rtp(packet(0), &map), Err(SendError::Full));
         let write = async {
             for number in 0..5_000 {
                 here.write_rtp(packet(number)).await.unwrap();

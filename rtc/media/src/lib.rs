@@ -6,8 +6,8 @@
 //! * A [`SampleSender`] makes RTP packets of samples, a [`SampleBuilder`] makes samples of RTP packets
 //!   that come late, in disorder or not at all.
 //! * [`Codec::inspect`] tells what a payload is part of, whether of a key frame and of which layer;
-//!   a [`PictureRewriter`] has the pictures of several sources follow each other. Both are for servers
-//!   that forward without decoding.
+//!   a [`LayerSwitch`] makes one stream of the layers of a simulcast, a [`PictureRewriter`] has the
+//!   pictures of several sources follow each other. They are for servers that forward without decoding.
 //! * [`IvfReader`], [`OggOpusReader`], [`AnnexBReader`] and their writers are for media files.
 //! * [`RtpClock`] maps timestamps to the time of the sender, [`LipSync`] plays audio and video
 //!   together.
@@ -56,6 +56,7 @@ mod codec;
 mod error;
 mod file;
 mod h26x;
+mod layer_switch;
 mod lip_sync;
 mod payload;
 mod rewrite;
@@ -69,6 +70,7 @@ pub use file::annexb::{AccessUnit, AnnexBReader, AnnexBWriter};
 pub use file::ivf::{IvfFrame, IvfHeader, IvfReader, IvfWriter};
 pub use file::opus::{OggOpusPacket, OggOpusReader, OggOpusWriter, OpusHead, OpusTags};
 pub use h26x::{NalFormat, length_prefixed_to_annex_b, nal_units};
+pub use layer_switch::LayerSwitch;
 pub use lip_sync::{LipSync, Playout};
 pub use payload::audio::{AudioDepacketizer, AudioPacketizer};
 pub use payload::av1::{Av1AggregationHeader, Av1Depacketizer, Av1Packetizer};

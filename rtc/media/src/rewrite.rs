@@ -78,35 +78,49 @@ impl PictureRewriter {
     /// # Errors
     /// [`DepacketizeError`] when the payload is malformed; it stays as it is.
     pub fn rewrite(&mut self, payload: &mut [u8]) -> Result<(), DepacketizeError> {
+        self.patch(payload)?.apply(payload);
+        Ok(())
+    }
+
+    /// What [`rewrite`](Self::rewrite) would write into the payload.
+    ///
+    /// # Errors
+    /// [`DepacketizeError`] when the payload is malformed.
+    pub(crate) fn patch(&mut self, payload: &[u8]) -> Result<Patch, DepacketizeError> {
         let fields = self.fields(payload)?;
         let switched = std::mem::take(&mut self.switching);
         if switched {
             self.highest = None;
             self.offsets.clear();
         }
+        let mut patch = Patch::default();
         if let Some((at, picture_id)) = fields.picture_id {
             let given = self.map(picture_id);
-            let target = payload.get_mut(at..).unwrap_or_default();
-            match (picture_id.long, target) {
-                (true, [high, low, ..]) => {
-                    [*high, *low] = (0x8000 | given as u16 & 0x7fff).to_be_bytes();
+            match picture_id.long {
+                true => {
+                    let [high, low] = (0x8000 | given as u16 & 0x7fff).to_be_bytes();
+                    patch.push(payload, at, high);
+                    patch.push(payload, at + 1, low);
                 }
-                (false, [byte, ..]) => *byte = given as u8 & 0x7f,
-                _ => {}
+                false => patch.push(payload, at, given as u8 & 0x7f),
             }
         }
-        if let Some(byte) = fields.tl0_pic_idx.and_then(|at| payload.get_mut(at)) {
+        if let Some((at, &byte)) = fields
+            .tl0_pic_idx
+            .and_then(|at| Some((at, payload.get(at)?)))
+        {
             if switched {
-                let next = self.last_tl0.map_or(*byte, |last| last.wrapping_add(1));
-                self.tl0_offset = next.wrapping_sub(*byte);
+                let next = self.last_tl0.map_or(byte, |last| last.wrapping_add(1));
+                self.tl0_offset = next.wrapping_sub(byte);
             }
-            *byte = byte.wrapping_add(self.tl0_offset);
-            let advanced = |last: u8| byte.wrapping_sub(last) as i8 > 0;
+            let given = byte.wrapping_add(self.tl0_offset);
+            patch.push(payload, at, given);
+            let advanced = |last: u8| given.wrapping_sub(last) as i8 > 0;
             if self.last_tl0.is_none_or(advanced) {
-                self.last_tl0 = Some(*byte);
+                self.last_tl0 = Some(given);
             }
         }
-        Ok(())
+        Ok(patch)
     }
 
     /// Closes the gap that a picture leaves that is not forwarded, such as one of an upper temporal
@@ -183,6 +197,31 @@ impl PictureRewriter {
             picture_id: picture_id.map(|picture_id| (begin, picture_id)),
             tl0_pic_idx: has_tl0.then(|| reader.position() + before_tl0),
         })
+    }
+}
+
+/// Bytes to be written into a payload, each with its position.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patch(SmallVec<[(usize, u8); 3]>);
+
+impl Patch {
+    fn push(&mut self, payload: &[u8], at: usize, byte: u8) {
+        if payload.get(at) != Some(&byte) {
+            self.0.push((at, byte));
+        }
+    }
+
+    /// The payload is already what it is to be.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn apply(&self, payload: &mut [u8]) {
+        for &(at, byte) in &self.0 {
+            if let Some(target) = payload.get_mut(at) {
+                *target = byte;
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! An *agent* is a program that plays one role of one *case* with a WebRTC stack of its own, and
 //! talks JSON lines to its runner: [`args`] is its command line, [`lines`] what it reads and
 //! writes. The [`runner`] starts two agents, hands each one's lines to the other, and judges.
+//! [`chromium`] is the browser, also for the tests of the examples.
 //!
 //! ```
 //! use rtc_interop::lines::Line;
@@ -13,5 +14,6 @@
 //! ```
 
 pub mod args;
+pub mod chromium;
 pub mod lines;
 pub mod runner;

@@ -20,12 +20,11 @@ mod server;
 mod session;
 mod throughput;
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use rtc_examples::{complain, start_log};
 
 /// Chat and throughput test with web pages, over WebRTC data channels.
 ///
@@ -45,12 +44,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
-
+    start_log();
     let failure = if args.self_test {
         self_test::run().await.err().map(|error| error.to_string())
     } else {
@@ -62,17 +56,8 @@ async fn main() -> ExitCode {
     match failure {
         None => ExitCode::SUCCESS,
         Some(failure) => {
-            complain(&failure);
+            complain(&format!("chat: {failure}"));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes a line on the terminal. Nobody may be there to read it, which is no reason to end.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn complain(failure: &str) {
-    let _ = writeln!(io::stderr(), "chat: {failure}");
 }

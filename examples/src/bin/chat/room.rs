@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::json;
 use tokio::sync::broadcast;
 
-use crate::say;
+use rtc_examples::say;
 
 /// What everybody hears. Clones are of the same room.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use thiserror::Error;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
-use crate::say;
 use crate::throughput::{MESSAGE_SIZE, figures};
+use rtc_examples::say;
 
 /// What went wrong.
 #[derive(Debug, Error)]

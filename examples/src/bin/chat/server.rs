@@ -1,23 +1,22 @@
 //! The page, the offers that it posts, and the end of the program.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Json, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::post;
 use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc_examples::{file, interrupted, say, url};
 use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
 use crate::room;
-use crate::say;
 use crate::session::{OfferError, Sessions};
 
 /// Why the program cannot run.
@@ -71,7 +70,7 @@ fn router(sessions: Sessions) -> Router {
             "/",
             file("text/html; charset=utf-8", include_str!("page.html")),
         )
-        .route("/page.css", file("text/css", include_str!("page.css")))
+        .route("/page.css", file("text/css", rtc_examples::PAGE_CSS))
         .route("/page.js", file("text/javascript", include_str!("page.js")))
         .route(
             "/throughput.js",
@@ -83,19 +82,6 @@ fn router(sessions: Sessions) -> Router {
             post(offer).layer(DefaultBodyLimit::max(MAX_OFFER)),
         )
         .with_state(sessions)
-}
-
-/// A part of the page, out of the program itself.
-fn file(content_type: &'static str, text: &'static str) -> MethodRouter<Sessions> {
-    const HEADERS: [(HeaderName, &str); 2] = [
-        (CACHE_CONTROL, "no-cache"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
-    ];
-    get(move || async move { (HEADERS, [(CONTENT_TYPE, content_type)], text) })
 }
 
 /// The page's offer; the answer has every candidate in it, so that this is all the signalling.
@@ -144,41 +130,6 @@ impl From<OfferError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         (self.status, Json(json!({ "error": self.error }))).into_response()
-    }
-}
-
-/// An address that a browser can open: a wildcard is none.
-fn url(addr: SocketAddr) -> String {
-    match addr {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
-            format!("http://{}:{}/", Ipv4Addr::LOCALHOST, addr.port())
-        }
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}/", addr.port()),
-        addr => format!("http://{addr}/"),
-    }
-}
-
-/// Ready when the program is to end: Ctrl-C, or a signal of a service manager.
-async fn interrupted() {
-    let interrupt = async {
-        // Without a handler the system ends the program, which is what was asked for.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => terminate.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<Option<()>>();
-    tokio::select! {
-        () = interrupt => {}
-        _ = terminate => {}
     }
 }
 

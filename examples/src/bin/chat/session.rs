@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtc::peer_connection::sdp::{RTCSdpType, RTCSessionDescription};
+use rtc_examples::say;
 use rtc_tokio::{DataChannel, DataChannels, Error, PeerConnection};
 use thiserror::Error;
 use tokio::sync::broadcast::Receiver;
@@ -12,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::room::{Author, Line, Room};
-use crate::{say, throughput};
+use crate::throughput;
 
 /// Why an offer gets no answer.
 #[derive(Debug, Error)]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::coop::consume_budget;
 
 use crate::room::Author;
-use crate::say;
+use rtc_examples::say;
 
 /// Payload of the binary messages, bytes.
 pub(crate) const MESSAGE_SIZE: usize = 16 * 1024;

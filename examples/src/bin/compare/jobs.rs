@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use rtc_driver::rtc::peer_connection::configuration::RTCConfiguration;
 use rtc_driver::{Builder, DataChannel, EndpointBuilder, PeerConnection, Timer};
+use rtc_examples::usage;
 
 use crate::clients::Clients;
 use crate::reactor;
-use crate::{Figure, Job, Runtime, median, usage};
+use crate::{Figure, Job, Runtime, median};
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;

@@ -13,7 +13,6 @@ mod chart;
 mod clients;
 mod jobs;
 mod reactor;
-mod usage;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};

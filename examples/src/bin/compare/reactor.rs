@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
+use rtc_examples::usage;
 use rtc_mio::rtc::data_channel::RTCDataChannelId;
 use rtc_mio::rtc::endpoint::RTCPeerId;
 use rtc_mio::rtc::peer_connection::RTCPeerConnection;
@@ -18,7 +19,7 @@ use rtc_mio::{Endpoint, PeerConnection, SocketOptions};
 
 use crate::clients::Clients;
 use crate::jobs::{self, Error};
-use crate::{Figure, Job, median, usage};
+use crate::{Figure, Job, median};
 
 type Result<T> = std::result::Result<T, Error>;
 

@@ -10,6 +10,7 @@
 
 mod builder;
 mod hostile;
+mod layer_switch;
 mod round_trip;
 mod streams;
 mod support;

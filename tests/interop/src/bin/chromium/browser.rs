@@ -6,16 +6,16 @@
 //! browser's group and removes the profile.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use rtc_interop::args::Case;
+use rtc_interop::chromium::{FAKE_MEDIA, FLAGS, find, make_profile, remove};
 use rtc_interop::lines;
 use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
@@ -25,37 +25,6 @@ pub(crate) const SUPERVISE: &str = "--supervise";
 
 /// The first argument that asks whether a browser is installed.
 pub(crate) const PROBE: &str = "--probe";
-
-const NAMES: [&str; 4] = [
-    "chromium",
-    "google-chrome",
-    "google-chrome-stable",
-    "chromium-browser",
-];
-
-/// What every case starts the browser with.
-const FLAGS: [&str; 14] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-background-timer-throttling",
-    "--disable-backgrounding-occluded-windows",
-    "--disable-renderer-backgrounding",
-    "--allow-loopback-in-peer-connection",
-    "--autoplay-policy=no-user-gesture-required",
-];
-
-/// A camera and a microphone that need no asking. Whoever may use them also sees addresses.
-const FAKE_MEDIA: [&str; 2] = [
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-];
 
 /// Host candidates carry addresses, not names of multicast DNS.
 const SHOW_ADDRESSES: &str = "--disable-features=WebRtcHideLocalIpsWithMdns";
@@ -138,7 +107,7 @@ pub(crate) fn supervise(mut words: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(browser) => browser,
         Err(error) => {
             lines::complain(&format!("Chromium does not start: {error}"));
-            remove(Path::new(&profile));
+            clear(Path::new(&profile));
             return ExitCode::FAILURE;
         }
     };
@@ -165,7 +134,7 @@ pub(crate) fn supervise(mut words: impl Iterator<Item = OsString>) -> ExitCode {
         .status();
     let _ = browser.kill();
     let _ = browser.wait();
-    remove(Path::new(&profile));
+    clear(Path::new(&profile));
     match status {
         Some(status) if !status.success() => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
@@ -180,40 +149,8 @@ pub(crate) fn probe() -> ExitCode {
     }
 }
 
-fn find() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("INTEROP_CHROMIUM") {
-        return Some(named.into());
+fn clear(profile: &Path) {
+    if !remove(profile) {
+        lines::complain(&format!("{} could not be removed", profile.display()));
     }
-    let path = std::env::var_os("PATH")?;
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    NAMES
-        .iter()
-        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
-        .find(|program| program.is_file())
-}
-
-/// A new empty folder among the temporary files.
-fn make_profile() -> io::Result<PathBuf> {
-    let base = std::env::temp_dir();
-    for attempt in 0..100 {
-        let profile = base.join(format!("interop-chromium-{}-{attempt}", std::process::id()));
-        match fs::create_dir(&profile) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|()| profile),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// Removes the profile; processes that are just dying may still write to it for a moment.
-fn remove(profile: &Path) {
-    for _ in 0..20 {
-        match fs::remove_dir_all(profile) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                thread::sleep(Duration::from_millis(50));
-            }
-            _ => return,
-        }
-    }
-    lines::complain(&format!("{} could not be removed", profile.display()));
 }

@@ -1,16 +1,14 @@
 //! Simulcast: what the layers of one track become at the other end, also behind a forwarder.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::FutureExt as _;
-use rtc::media::{Codec, PictureRewriter};
+use rtc::media::{Codec, LayerSwitch};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::rtp::Packet;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection::Sendonly;
 use rtc::rtp_transceiver::RtpCodecKind::Video;
 use rtc::rtp_transceiver::{RTCRtpEncodingParameters, RTCRtpTransceiverInit};
-use rtc_driver::{LocalTrack, PeerConnection, RemoteLayer, RemoteTrack, TrackFeedback};
+use rtc_driver::{LocalTrack, PeerConnection, RemoteTrack, TrackFeedback};
 use rtc_interop::args::Role;
 use serde_json::json;
 
@@ -148,7 +146,7 @@ async fn forward_offer(agent: &Agent) -> Result<(), Failure> {
             ended = forwarder.run() => ended?,
             () = agent.peer_done() => {}
         }
-        agent.detail("switches", forwarder.switches);
+        agent.detail("switches", forwarder.switch.switches());
         Ok(())
     };
     tokio::select! {
@@ -176,13 +174,7 @@ async fn connect(offerer: &PeerConnection, answerer: &PeerConnection) -> Result<
 struct Forwarder {
     out: LocalTrack,
     track: RemoteTrack,
-    rewriter: PictureRewriter,
-    /// What makes the numbers of the current layer those that are sent.
-    sequence_offset: u16,
-    timestamp_offset: u32,
-    /// Sequence number and timestamp that were sent last, and when.
-    last: Option<(u16, u32, Instant)>,
-    switches: u32,
+    switch: LayerSwitch<&'static str>,
 }
 
 impl Forwarder {
@@ -190,33 +182,29 @@ impl Forwarder {
         Self {
             out,
             track,
-            rewriter: PictureRewriter::vp8(),
-            sequence_offset: 0,
-            timestamp_offset: 0,
-            last: None,
-            switches: 0,
+            switch: LayerSwitch::new(Codec::Vp8),
         }
     }
 
     async fn run(&mut self) -> Result<(), Failure> {
         let mut feedback = self.out.feedback();
-        // Packets of layers that are not forwarded pile up at their handles and drop off.
-        let layers: Vec<RemoteLayer> = RIDS.iter().map(|rid| self.track.layer(rid)).collect();
-        for layer in layers.iter().rev().cycle() {
-            // What has piled up meanwhile is old.
-            while layer.read_rtp().now_or_never().is_some() {}
+        let mut names = HashMap::new();
+        for rid in RIDS.iter().rev().cycle() {
+            self.switch.set_target(rid);
             let mut asked = None;
             let mut switched: Option<Instant> = None;
             while switched.is_none_or(|it| it.elapsed() < TURN) {
-                if switched.is_none() && asked.is_none_or(|it: Instant| it.elapsed() > TURN / 5) {
-                    layer.request_key_frame();
+                if let Some(rid) = self.switch.wants_key_frame()
+                    && asked.is_none_or(|it: Instant| it.elapsed() > TURN / 5)
+                {
+                    self.track.request_key_frame_of(rid);
                     asked = Some(Instant::now());
                 }
                 let packet = tokio::select! {
-                    packet = layer.read_rtp() => packet,
+                    packet = self.track.read_rtp() => packet,
                     Some(wish) = feedback.next() => {
                         if matches!(wish, TrackFeedback::KeyFrameRequest { .. }) {
-                            layer.request_key_frame();
+                            self.track.request_key_frame_of(rid);
                         }
                         continue;
                     }
@@ -226,44 +214,22 @@ impl Forwarder {
                         "the publisher's track has ended".to_owned(),
                     ));
                 };
-                if switched.is_none() {
-                    if !Codec::Vp8.is_key_frame(&packet.payload) {
-                        continue;
-                    }
-                    self.switch_to(&packet);
+                let ssrc = packet.header.ssrc;
+                let name = names.entry(ssrc).or_insert_with(|| {
+                    let name = self.track.rid_of(ssrc);
+                    RIDS.into_iter().find(|rid| name.as_deref() == Some(rid))
+                });
+                let Some(layer) = name else { continue };
+                let now = Instant::now();
+                if let Some(packet) = self.switch.forward(now, layer, &packet) {
+                    let received = self.track.extension_map();
+                    self.out.forward_rtp(packet, &received).await?;
+                }
+                if switched.is_none() && self.switch.current() == Some(rid) {
                     switched = Some(Instant::now());
                 }
-                self.forward(packet).await?;
             }
         }
         Ok(())
-    }
-
-    /// What follows is of another layer, and begins with this packet of a key frame.
-    fn switch_to(&mut self, packet: &Packet) {
-        let header = &packet.header;
-        if let Some((sequence_number, timestamp, sent)) = self.last {
-            let ticks = sent.elapsed().as_millis() * 90;
-            let ticks = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
-            let next = sequence_number.wrapping_add(1);
-            self.sequence_offset = next.wrapping_sub(header.sequence_number);
-            self.timestamp_offset = timestamp.wrapping_add(ticks).wrapping_sub(header.timestamp);
-        }
-        self.rewriter.switch_source();
-        self.switches += 1;
-    }
-
-    async fn forward(&mut self, mut packet: Packet) -> Result<(), Failure> {
-        let header = &mut packet.header;
-        header.sequence_number = header.sequence_number.wrapping_add(self.sequence_offset);
-        header.timestamp = header.timestamp.wrapping_add(self.timestamp_offset);
-        self.last = Some((header.sequence_number, header.timestamp, Instant::now()));
-        let mut payload = packet.payload.to_vec();
-        self.rewriter
-            .rewrite(&mut payload)
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        packet.payload = Bytes::from(payload);
-        let received = self.track.extension_map();
-        Ok(self.out.forward_rtp(packet, &received).await?)
     }
 }
