@@ -24,6 +24,9 @@ use tracing::debug;
 /// The style sheet of all pages.
 pub const PAGE_CSS: &str = include_str!("site/page.css");
 
+/// The script of a page that shows a track of video and one of audio, and sends nothing.
+pub const PLAYER_JS: &str = include_str!("site/player.js");
+
 /// The page of an example, and whatever else it serves.
 #[derive(Debug)]
 pub struct Site {

@@ -124,3 +124,58 @@ export function watchInbound(pc, found) {
     found(streams);
   }, 1000);
 }
+
+/** Shows what is received of one track of each kind, below the element `remote`, whose sound a button turns on. */
+export function showInbound(pc) {
+  const video = byId("remote");
+  const sound = byId("sound");
+  // Browsers play sound only when somebody asks for it.
+  sound.addEventListener("click", () => {
+    video.muted = !video.muted;
+    sound.textContent = video.muted ? "Sound on" : "Sound off";
+  });
+  watchInbound(pc, (streams) => {
+    for (const { kind, bits, frames, width, height } of streams) {
+      if (kind === "video") {
+        byId("video-facts").textContent = width ? `${width}×${height}, ${bitrate(bits)}` : "no video yet";
+        byId("frames").textContent = `${frames} frames`;
+      } else {
+        byId("audio-facts").textContent = bits ? `sound, ${bitrate(bits)}` : "no sound";
+        sound.hidden = !bits;
+      }
+    }
+  });
+}
+
+/** Camera and microphone, or the one of them that there is, shown in the element `local`. */
+export async function capture() {
+  const video = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+  let stream;
+  for (const wanted of [{ audio: true, video }, { video }, { audio: true }]) {
+    stream = await navigator.mediaDevices.getUserMedia(wanted).catch((error) => {
+      if (error.name !== "NotFoundError") throw error;
+    });
+    if (stream) break;
+  }
+  if (!stream) throw new Error("This machine has no camera and no microphone.");
+  byId("local").srcObject = stream;
+  return stream;
+}
+
+/** Shows each second what is sent, below the element `local`. */
+export function showOutbound(pc) {
+  const last = new Map();
+  return setInterval(async () => {
+    for (const stats of (await pc.getStats()).values()) {
+      if (stats.type === "remote-inbound-rtp" && stats.kind === "video" && stats.roundTripTime !== undefined) {
+        byId("round-trip").textContent = `round trip ${(1000 * stats.roundTripTime).toFixed(1)} ms`;
+      }
+      if (stats.type !== "outbound-rtp") continue;
+      const before = last.get(stats.id) ?? { bytesSent: 0, timestamp: stats.timestamp - 1000 };
+      last.set(stats.id, stats);
+      const bits = (1000 * 8 * (stats.bytesSent - before.bytesSent)) / (stats.timestamp - before.timestamp || 1000);
+      if (stats.kind === "audio") byId("sent-audio").textContent = `sound, ${bitrate(bits)}`;
+      else if (stats.frameWidth) byId("sent").textContent = `${stats.frameWidth}×${stats.frameHeight}, ${bitrate(bits)}`;
+    }
+  }, 1000);
+}

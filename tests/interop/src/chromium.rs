@@ -76,12 +76,19 @@ impl Browser {
     /// # Errors
     /// In words, likewise below.
     pub fn open(&mut self, url: &str) -> Result<Page, String> {
-        let target = self.call(None, "Target.createTarget", json!({ "url": url }))?;
+        let blank = json!({ "url": "about:blank" });
+        let target = self.call(None, "Target.createTarget", blank)?;
         let attach = json!({ "targetId": target.get("targetId"), "flatten": true });
         let attached = self.call(None, "Target.attachToTarget", attach)?;
         let session = attached.get("sessionId").and_then(Value::as_str);
         let session = session.ok_or("the page cannot be attached to")?.to_owned();
-        Ok(Page { session })
+        let page = Page { session };
+        // It answers when the new document is there, so that nothing is evaluated in the blank one.
+        let navigated = self.call(Some(&page), "Page.navigate", json!({ "url": url }))?;
+        match navigated.get("errorText").and_then(Value::as_str) {
+            Some(error) => Err(format!("{url}: {error}")),
+            None => Ok(page),
+        }
     }
 
     /// The value of an expression in a page; if it is a promise, what that gives.

@@ -15,21 +15,20 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use rtc::media::{Codec, LayerSwitch};
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::rtp::Packet;
 use rtc::rtp::extension::ExtensionMap;
 use rtc::rtp_transceiver::RtpCodecKind;
-use rtc_examples::{Site, complain, say, session, start_log};
-use rtc_tokio::{Error, LocalTrack, PeerConnection, SendError};
+use rtc_examples::{
+    PLAYER_JS, Site, VideoCodec, answer, ended, engine_of, gone, peer, say, session, start_log,
+};
+use rtc_tokio::{Error, LocalTrack, SendError};
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
 use tracing::{debug, warn};
 
 /// Forwards RTP from UDP ports to browsers.
@@ -53,46 +52,20 @@ struct Args {
     audio: SocketAddr,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum VideoCodec {
-    Vp8,
-    Vp9,
-    H264,
-    Av1,
-}
-
-impl VideoCodec {
-    fn codec(self) -> Codec {
-        match self {
-            Self::Vp8 => Codec::Vp8,
-            Self::Vp9 => Codec::Vp9,
-            Self::H264 => Codec::H264,
-            Self::Av1 => Codec::Av1,
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
     start_log();
-    match run(args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("rtp_forwarder: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    ended(run(args).await)
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let codec = args.video_codec.codec();
-    let video = Source::bind(args.video, codec).await?;
+    let video = Source::bind(args.video, args.video_codec.into()).await?;
     let audio = Source::bind(args.audio, Codec::Opus).await?;
     let sources = [Arc::clone(&video), Arc::clone(&audio)];
-    let site = Site::new(include_str!("page.html"), include_str!("page.js")).route(
+    let site = Site::new(include_str!("page.html"), PLAYER_JS).route(
         "/session",
-        session(move |offer| answer(offer, sources.clone())),
+        session(move |offer| watch(offer, sources.clone())),
     );
     tokio::select! {
         served = site.serve(args.listen) => served?,
@@ -186,70 +159,22 @@ impl Source {
 }
 
 /// Answers an offer to receive.
-async fn answer(
+async fn watch(
     offer: RTCSessionDescription,
     sources: [Arc<Source>; 2],
 ) -> Result<RTCSessionDescription, Error> {
-    let configuration = RTCConfigurationBuilder::new()
-        .with_media_engine(media_engine(&sources)?)
-        .build();
-    // Browsers on this machine may have no other address in common with us.
-    let connection = rtc_tokio::builder()
-        .with_loopback(true)
-        .with_configuration(configuration)
-        .build()?;
+    // The codecs that come in, and no others: packets are sent on as they are.
+    let connection = peer(engine_of(&sources.each_ref().map(|source| source.codec))?)?;
     let mut tracks = Vec::new();
     for source in sources {
         let track = connection.add_track(source.track())?;
         tracks.push((source, track));
     }
-    connection.set_remote_description(offer)?;
-    connection.set_local_description(None)?;
-    let answer = connection.gathering_complete().await?;
-    tokio::spawn(async move {
-        if let Ok(Ok(())) = timeout(CONNECT_TIMEOUT, connection.connected()).await {
-            for (source, track) in tracks {
-                source.add_viewer(track);
-            }
-            ended(&connection).await;
+    answer(connection, offer, |connection| async move {
+        for (source, track) in tracks {
+            source.add_viewer(track);
         }
-        // Nobody is left to tell when this fails.
-        let _ = connection.close().await;
-    });
-    Ok(answer)
+        gone(&connection).await;
+    })
+    .await
 }
-
-/// The codecs that come in, and no others: packets are sent on as they are.
-fn media_engine(sources: &[Arc<Source>]) -> Result<MediaEngine, rtc::Error> {
-    let all = MediaEngine::with_defaults();
-    let mut engine = MediaEngine::default();
-    engine.register_default_header_extensions();
-    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
-        let is_wanted = |name: &str| sources.iter().any(|it| it.codec.mime_type() == name);
-        let mut wanted = Vec::new();
-        for codec in all.codecs(kind) {
-            let format = &codec.rtp_codec;
-            let repairs = |pt: &u8| format.sdp_fmtp_line == format!("apt={pt}");
-            if is_wanted(&format.mime_type) || wanted.iter().any(repairs) {
-                wanted.push(codec.payload_type);
-                engine.register_codec(codec.clone(), kind)?;
-            }
-        }
-    }
-    Ok(engine)
-}
-
-/// Ready when the page has gone.
-async fn ended(connection: &PeerConnection) {
-    use rtc::peer_connection::event::RTCPeerConnectionEvent::OnConnectionStateChangeEvent;
-    use rtc::peer_connection::state::RTCPeerConnectionState::{Closed, Failed};
-    let mut events = connection.events();
-    while let Some(event) = events.next().await {
-        if matches!(event, OnConnectionStateChangeEvent(Closed | Failed)) {
-            return;
-        }
-    }
-}
-
-/// How long a page may take from its offer to a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use rtc::media::{Codec, LayerSwitch};
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::rtp_transceiver::RtpCodecKind;
-use rtc_examples::{Site, complain, forwarding_engine, session, start_log};
+use rtc_examples::{Site, answer, ended, forwarding_engine, peer, session, start_log};
 use rtc_tokio::{DataChannel, Error, LocalTrack, PeerConnection, RemoteTrack, TrackFeedback};
 use serde::{Deserialize, Serialize};
 use tokio::time::{interval, timeout};
@@ -55,44 +54,23 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     start_log();
     let site = Site::new(include_str!("page.html"), include_str!("page.js"));
-    match site
-        .route("/session", session(answer))
-        .serve(args.listen)
-        .await
-    {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("simulcast: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    let site = site.route("/session", session(serve));
+    ended(site.serve(args.listen).await)
 }
 
 /// Answers an offer; the connection then lives in a task of its own.
-async fn answer(offer: RTCSessionDescription) -> Result<RTCSessionDescription, Error> {
-    let configuration = RTCConfigurationBuilder::new()
-        .with_media_engine(forwarding_engine()?)
-        .build();
-    // Browsers on this machine may have no other address in common with us.
-    let connection = rtc_tokio::builder()
-        .with_loopback(true)
-        .with_configuration(configuration)
-        .build()?;
+async fn serve(offer: RTCSessionDescription) -> Result<RTCSessionDescription, Error> {
+    let connection = peer(forwarding_engine()?)?;
     // It takes the section in which the page wants to receive.
     let back = MediaStreamTrack::new("back", "video", "", RtpCodecKind::Video, vec![]);
     let back = connection.add_track(back)?;
-    connection.set_remote_description(offer)?;
-    connection.set_local_description(None)?;
-    let answer = connection.gathering_complete().await?;
-    tokio::spawn(async move {
-        match timeout(CONNECT_TIMEOUT, connect(&connection)).await {
-            Ok(Some((camera, channel))) => run(camera, back, channel).await,
-            Ok(None) | Err(_) => complain("a page did not connect"),
+    answer(connection, offer, |connection| async move {
+        let wanted = timeout(CONNECT_TIMEOUT, connect(&connection)).await;
+        if let Ok(Some((camera, channel))) = wanted {
+            run(camera, back, channel).await;
         }
-        // Nobody is left to tell when this fails.
-        let _ = connection.close().await;
-    });
-    Ok(answer)
+    })
+    .await
 }
 
 /// The page's camera and its channel.
@@ -154,5 +132,5 @@ async fn run(camera: RemoteTrack, back: LocalTrack, channel: DataChannel) {
     }
 }
 
-/// How long a page may take from its offer to its first packets.
+/// How long a page may take from a connection to its camera and its channel.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

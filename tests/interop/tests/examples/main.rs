@@ -8,7 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod echo;
+mod play_from_disk;
 mod rtp_forwarder;
+mod save_to_disk;
 mod sfu;
 mod simulcast;
 
@@ -115,6 +118,9 @@ fn click(browser: &mut Browser, page: &Page, selector: &str) {
     let click = format!("document.querySelector({selector:?}).click()");
     browser.evaluate(page, &click).unwrap();
 }
+
+/// The page receives sound.
+const HEARD: &str = "inbound.some((it) => it.kind === 'audio' && it.bits > 10000)";
 
 fn media(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors/media")).join(name)

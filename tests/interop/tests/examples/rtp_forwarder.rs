@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rtc::rtp::Packet;
 
-use crate::{Example, browser, media, video, wait_for_video};
+use crate::{Example, HEARD, browser, media, video, wait_for_video};
 
 #[test]
 fn rtp_from_a_port_is_seen_and_heard_also_when_its_source_starts_anew() {
@@ -27,8 +27,7 @@ fn rtp_from_a_port_is_seen_and_heard_also_when_its_source_starts_anew() {
                 0,
                 "video.frames > 20 && video.width === 320",
             );
-            let heard = "inbound.some((it) => it.kind === 'audio' && it.bits > 10000)";
-            browser.wait_for(&page, heard).unwrap();
+            browser.wait_for(&page, HEARD).unwrap();
             // The stream lasts two seconds, then another one begins.
             let (frames, _) = video(&mut browser, &page);
             let more = format!("video.frames > {}", frames + 120);
