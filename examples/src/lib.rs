@@ -4,7 +4,7 @@
 //!   helpers of all.
 //! * [`session`] takes an offer that a page posts and gives the answer; [`signal`] is a WebSocket for
 //!   pages that have more to say.
-//! * [`peer`] makes a connection to a page, [`answer`] answers its offer and serves it, [`gone`] tells that
+//! * [`peer()`] makes a connection to a page, [`answer`] answers its offer and serves it, [`gone`] tells that
 //!   it has gone.
 //! * [`engine_of`] chooses codecs, [`forwarding_engine`] is for those that send on what they receive.
 //! * [`start_log`], [`say`] and [`complain`] are for the terminal, [`usage`] tells what a program takes.
