@@ -7,6 +7,7 @@
 //! sockets.
 
 pub mod jobs;
+pub mod media;
 pub mod ours;
 mod pair;
 pub mod report;

@@ -4,17 +4,23 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ours::crypto::{Certificate, CertificateParams, default_provider};
 use ours::data_channel::RTCDataChannelId;
+use ours::interceptor::Registry;
+use ours::media_stream::MediaStreamTrack;
 use ours::peer_connection::RTCPeerConnection;
 use ours::peer_connection::configuration::RTCConfigurationBuilder;
 use ours::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use ours::peer_connection::message::RTCMessage;
 use ours::peer_connection::sdp::RTCSessionDescription;
+use ours::rtp::Packet;
+use ours::rtp::extension::ExtensionMap;
+use ours::rtp_transceiver::{RTCRtpSender, RTCRtpSenderId, RtpCodecKind};
 use ours::sansio::Protocol;
 use ours::shared::{Rng, TaggedBytesMut, TransportContext, TransportProtocol};
 
+use crate::media::{Care, Media};
 use crate::{Connection, Received};
 
 /// A peer.
@@ -22,6 +28,9 @@ pub struct Ours {
     connection: RTCPeerConnection,
     local: SocketAddr,
     channel: Option<RTCDataChannelId>,
+    sender: Option<RTCRtpSenderId>,
+    /// Numbers of the header extensions of what it receives.
+    extensions: Option<ExtensionMap>,
 }
 
 /// What a socket sends from and receives into; the peers of a thread share one.
@@ -37,6 +46,25 @@ thread_local! {
 }
 
 impl Ours {
+    fn sender(&mut self) -> RTCRtpSender<'_> {
+        let id = self.sender.expect("there is a track");
+        self.connection.rtp_sender(id).expect("a sender")
+    }
+
+    fn configured(local: SocketAddr, configuration: RTCConfigurationBuilder) -> Self {
+        let mut connection = RTCPeerConnection::new(configuration.build()).expect("a connection");
+        connection
+            .add_local_interface(local, TransportProtocol::UDP)
+            .expect("the address is taken");
+        Self {
+            connection,
+            local,
+            channel: None,
+            sender: None,
+            extensions: None,
+        }
+    }
+
     fn events(&mut self) {
         while let Some(event) = self.connection.poll_event() {
             if let RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) = event {
@@ -70,15 +98,7 @@ impl Connection for Ours {
         if let Some(certificate) = certificate {
             configuration = configuration.with_certificates(vec![certificate.clone()]);
         }
-        let mut connection = RTCPeerConnection::new(configuration.build()).expect("a connection");
-        connection
-            .add_local_interface(local, TransportProtocol::UDP)
-            .expect("the address is taken");
-        Self {
-            connection,
-            local,
-            channel: None,
-        }
+        Self::configured(local, configuration)
     }
 
     fn offer(&mut self, _now: Instant) -> String {
@@ -198,6 +218,57 @@ impl Connection for Ours {
     fn handle_timeout(&mut self, now: Instant) {
         self.connection.handle_timeout(now).expect("time is taken");
         self.events();
+    }
+}
+
+impl Media for Ours {
+    type Payload = Bytes;
+    type Packet = Packet;
+
+    fn with_care(local: SocketAddr, care: Care, now: Instant) -> Self {
+        let mut configuration = RTCConfigurationBuilder::new().with_now(now);
+        if care == Care::Bare {
+            configuration = configuration.with_interceptor_registry(Registry::new);
+        }
+        Self::configured(local, configuration)
+    }
+
+    fn add_video(&mut self) {
+        let track = MediaStreamTrack::new("bench", "video", "", RtpCodecKind::Video, vec![]);
+        self.sender = Some(self.connection.add_track(track).expect("a sender"));
+    }
+
+    fn payload(bytes: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(bytes)
+    }
+
+    fn write(&mut self, _now: Instant, number: u64, timestamp: u32, payload: &Bytes) {
+        let mut packet = Packet::default();
+        packet.header.sequence_number = number as u16;
+        packet.header.timestamp = timestamp;
+        packet.payload = payload.clone();
+        self.sender().write_rtp(packet).expect("a packet is sent");
+    }
+
+    fn forward(&mut self, _now: Instant, from: &Self, packet: &Packet) {
+        let received = from.extensions.as_ref().expect("packets were received");
+        let packet = packet.clone();
+        self.sender()
+            .forward_rtp(packet, received)
+            .expect("a packet is sent");
+    }
+
+    fn take(&mut self, packets: &mut Vec<Packet>) {
+        while let Some(message) = self.connection.poll_read() {
+            if let RTCMessage::RtpPacket(_, packet) = message {
+                packets.push(packet);
+            }
+        }
+        if self.extensions.is_none() {
+            let id = self.connection.get_receivers().next();
+            let receiver = id.and_then(|id| self.connection.rtp_receiver(id));
+            self.extensions = receiver.map(|receiver| receiver.extension_map());
+        }
     }
 }
 

@@ -27,34 +27,54 @@ impl<C: Connection> Pair<C> {
     /// When they do not connect.
     pub fn connected(certificates: Option<&[C::Certificate; 2]>) -> Self {
         let mut pair = Self::negotiated(certificates);
-        let end = pair.now + CONNECT_LIMIT;
-        while !(pair.a.is_open() && pair.b.is_open()) {
-            pair.step();
-            assert!(pair.now < end, "{} does not connect", C::NAME);
-        }
+        pair.open();
         pair
     }
 
     /// Makes two peers that know each other's descriptions.
     pub fn negotiated(certificates: Option<&[C::Certificate; 2]>) -> Self {
+        let mut pair =
+            Self::made(|addr, index, now| C::new(addr, certificates.map(|both| &both[index]), now));
+        pair.negotiate();
+        pair
+    }
+
+    /// Makes two peers of what `make` gives for an address and a place.
+    pub fn made(mut make: impl FnMut(SocketAddr, usize, Instant) -> C) -> Self {
         let now = Instant::now();
         let addrs = [([10, 0, 0, 1], 5000).into(), ([10, 0, 0, 2], 5000).into()];
-        let [a, b] = match certificates {
-            Some([a, b]) => [Some(a), Some(b)],
-            None => [None, None],
-        };
-        let mut pair = Self {
-            a: C::new(addrs[0], a, now),
-            b: C::new(addrs[1], b, now),
+        Self {
+            a: make(addrs[0], 0, now),
+            b: make(addrs[1], 1, now),
             now,
             addrs,
             wire: Vec::new(),
             datagrams: 0,
-        };
-        let offer = pair.a.offer(now);
-        let answer = pair.b.answer(now, &offer);
-        pair.a.accept(now, &answer);
-        pair
+        }
+    }
+
+    /// Exchanges the descriptions.
+    pub fn negotiate(&mut self) {
+        let offer = self.a.offer(self.now);
+        let answer = self.b.answer(self.now, &offer);
+        self.a.accept(self.now, &answer);
+    }
+
+    /// Goes on until the data channel is open at both ends.
+    ///
+    /// # Panics
+    /// When they do not connect.
+    pub fn open(&mut self) {
+        let end = self.now + CONNECT_LIMIT;
+        while !(self.a.is_open() && self.b.is_open()) {
+            self.step();
+            assert!(self.now < end, "{} does not connect", C::NAME);
+        }
+    }
+
+    /// The addresses of both.
+    pub fn addrs(&self) -> [SocketAddr; 2] {
+        self.addrs
     }
 
     /// Carries what both want to send, or else waits for the next timer.

@@ -72,7 +72,10 @@ impl Report {
             unit,
             stacks: results,
         };
-        eprintln!("{}", row.line(&row.stacks.iter().map(|it| it.0).collect::<Vec<_>>()));
+        eprintln!(
+            "{}",
+            row.line(&row.stacks.iter().map(|it| it.0).collect::<Vec<_>>())
+        );
         self.rows.push(row);
     }
 
@@ -108,7 +111,10 @@ impl Report {
             unit,
             stacks,
         };
-        eprintln!("{}", row.line(&row.stacks.iter().map(|it| it.0).collect::<Vec<_>>()));
+        eprintln!(
+            "{}",
+            row.line(&row.stacks.iter().map(|it| it.0).collect::<Vec<_>>())
+        );
         self.rows.push(row);
     }
 

@@ -154,8 +154,7 @@ fn drive<C: Connection>(
                 peer.receive(Instant::now(), to, &mut wire);
             }
             Ok(_) => {}
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => panic!("receiving: {error}"),
         }
         let now = Instant::now();

@@ -1,14 +1,18 @@
 //! `str0m`, driven as its documentation says: every mutation is followed by polling until a timeout.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelId;
 use str0m::config::DtlsCert;
+use str0m::media::{Direction, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::rtp::{Extension, RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+use crate::media::{Care, Media};
 use crate::{Connection, Received};
 
 /// A peer.
@@ -20,9 +24,40 @@ pub struct Str0m {
     out: Vec<Vec<u8>>,
     received: Received,
     timeout: Instant,
+    /// Where video is sent.
+    has_video: bool,
+    mid: Option<Mid>,
+    care: Care,
+    packets: Vec<RtpPacket>,
 }
 
 impl Str0m {
+    fn configured(local: SocketAddr, config: RtcConfig, care: Care, now: Instant) -> Self {
+        let mut rtc = config.build(now);
+        rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
+        Self {
+            rtc,
+            local,
+            pending: None,
+            channel: None,
+            out: Vec::new(),
+            received: Received::default(),
+            timeout: now,
+            has_video: false,
+            mid: None,
+            care,
+            packets: Vec::new(),
+        }
+    }
+
+    fn send_packet(&mut self, packet: RtpWrite) {
+        let mid = self.mid.expect("there is a track");
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None).expect("a stream");
+        stream.write_rtp(packet.nackable(self.care == Care::Usual));
+        self.drain();
+    }
+
     fn drain(&mut self) {
         loop {
             match self.rtc.poll_output().expect("str0m polls") {
@@ -36,6 +71,7 @@ impl Str0m {
                     self.received.messages += 1;
                     self.received.bytes += data.data.len() as u64;
                 }
+                Output::Event(Event::RtpPacket(packet)) => self.packets.push(packet),
                 Output::Event(_) => {}
             }
         }
@@ -59,22 +95,16 @@ impl Connection for Str0m {
         if let Some(certificate) = certificate {
             config = config.set_dtls_cert(certificate.clone());
         }
-        let mut rtc = config.build(now);
-        rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
-        Self {
-            rtc,
-            local,
-            pending: None,
-            channel: None,
-            out: Vec::new(),
-            received: Received::default(),
-            timeout: now,
-        }
+        Self::configured(local, config, Care::Usual, now)
     }
 
     fn offer(&mut self, _now: Instant) -> String {
         let mut change = self.rtc.sdp_api();
         change.add_channel("bench".to_owned());
+        if self.has_video {
+            let mid = change.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
+            self.mid = Some(mid);
+        }
         let (offer, pending) = change.apply().expect("an offer");
         self.pending = Some(pending);
         self.drain();
@@ -159,3 +189,44 @@ impl Connection for Str0m {
         self.drain();
     }
 }
+
+impl Media for Str0m {
+    type Payload = Arc<[u8]>;
+    type Packet = RtpPacket;
+
+    fn with_care(local: SocketAddr, care: Care, now: Instant) -> Self {
+        let mut config = Rtc::builder().set_rtp_mode(true);
+        if care == Care::Bare {
+            config = config
+                .clear_extension_map()
+                .set_extension(1, Extension::RtpMid);
+        }
+        Self::configured(local, config, care, now)
+    }
+
+    fn add_video(&mut self) {
+        self.has_video = true;
+    }
+
+    fn payload(bytes: &[u8]) -> Arc<[u8]> {
+        bytes.into()
+    }
+
+    fn write(&mut self, now: Instant, number: u64, timestamp: u32, payload: &Arc<[u8]>) {
+        let payload = Arc::clone(payload);
+        self.send_packet(RtpWrite::new(VP8, number.into(), timestamp, now, payload));
+    }
+
+    fn forward(&mut self, now: Instant, _from: &Self, packet: &RtpPacket) {
+        let payload = Arc::clone(&packet.payload);
+        let timestamp = packet.header.timestamp;
+        self.send_packet(RtpWrite::new(VP8, packet.seq_no, timestamp, now, payload));
+    }
+
+    fn take(&mut self, packets: &mut Vec<RtpPacket>) {
+        packets.append(&mut self.packets);
+    }
+}
+
+/// Payload type of VP8.
+const VP8: Pt = Pt::new_with_value(96);

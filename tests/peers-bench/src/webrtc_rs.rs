@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use webrtc_rs_rtc::crypto::{self, SignatureScheme};
 use webrtc_rs_rtc::data_channel::RTCDataChannelId;
+use webrtc_rs_rtc::interceptor::Registry;
+use webrtc_rs_rtc::media_stream::MediaStreamTrack;
 use webrtc_rs_rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use webrtc_rs_rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use webrtc_rs_rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
+use webrtc_rs_rtc::peer_connection::configuration::media_engine::{MIME_TYPE_VP8, MediaEngine};
 use webrtc_rs_rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use webrtc_rs_rtc::peer_connection::message::RTCMessage;
 use webrtc_rs_rtc::peer_connection::sdp::RTCSessionDescription;
@@ -15,9 +19,15 @@ use webrtc_rs_rtc::peer_connection::transport::{
     CandidateConfig, CandidateHostConfig, RTCIceCandidate, RTCIceCandidateInit,
 };
 use webrtc_rs_rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use webrtc_rs_rtc::rtp::Packet;
+use webrtc_rs_rtc::rtp_transceiver::RTCRtpSenderId;
+use webrtc_rs_rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+};
 use webrtc_rs_rtc::sansio::Protocol;
 use webrtc_rs_rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use crate::media::{Care, Media};
 use crate::{Connection, Received};
 
 /// A peer.
@@ -25,9 +35,41 @@ pub struct WebrtcRs {
     connection: RTCPeerConnection,
     local: SocketAddr,
     channel: Option<RTCDataChannelId>,
+    sender: Option<RTCRtpSenderId>,
 }
 
 impl WebrtcRs {
+    fn built(local: SocketAddr, builder: RTCPeerConnectionBuilder, now: Instant) -> Self {
+        let mut connection = builder.build(now).expect("a connection");
+        let candidate = CandidateHostConfig {
+            base_config: CandidateConfig {
+                network: "udp".to_owned(),
+                address: local.ip().to_string(),
+                port: local.port(),
+                component: 1,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let candidate = candidate.new_candidate_host().expect("a candidate");
+        let candidate = RTCIceCandidate::from(&candidate)
+            .to_json()
+            .expect("a candidate");
+        connection
+            .add_local_candidate(candidate)
+            .expect("the candidate is taken");
+        // The empty candidate ends gathering.
+        connection
+            .add_local_candidate(RTCIceCandidateInit::default())
+            .expect("gathering ends");
+        Self {
+            connection,
+            local,
+            channel: None,
+            sender: None,
+        }
+    }
+
     fn events(&mut self) {
         while let Some(event) = self.connection.poll_event() {
             if let RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) = event {
@@ -54,36 +96,8 @@ impl Connection for WebrtcRs {
         if let Some(certificate) = certificate {
             configuration = configuration.with_certificates(vec![certificate.clone()]);
         }
-        let mut connection = RTCPeerConnectionBuilder::new()
-            .with_configuration(configuration.build())
-            .build(now)
-            .expect("a connection");
-        let candidate = CandidateHostConfig {
-            base_config: CandidateConfig {
-                network: "udp".to_owned(),
-                address: local.ip().to_string(),
-                port: local.port(),
-                component: 1,
-                ..Default::default()
-            },
-            ..Default::default()
-        };
-        let candidate = candidate.new_candidate_host().expect("a candidate");
-        let candidate = RTCIceCandidate::from(&candidate)
-            .to_json()
-            .expect("a candidate");
-        connection
-            .add_local_candidate(candidate)
-            .expect("the candidate is taken");
-        // The empty candidate ends gathering.
-        connection
-            .add_local_candidate(RTCIceCandidateInit::default())
-            .expect("gathering ends");
-        Self {
-            connection,
-            local,
-            channel: None,
-        }
+        let builder = RTCPeerConnectionBuilder::new().with_configuration(configuration.build());
+        Self::built(local, builder, now)
     }
 
     fn offer(&mut self, now: Instant) -> String {
@@ -182,3 +196,81 @@ impl Connection for WebrtcRs {
         self.events();
     }
 }
+
+impl Media for WebrtcRs {
+    type Payload = Bytes;
+    type Packet = Packet;
+
+    fn with_care(local: SocketAddr, care: Care, now: Instant) -> Self {
+        let mut media_engine = MediaEngine::default();
+        media_engine.register_default_codecs().expect("codecs");
+        let mut registry = Registry::new();
+        if care == Care::Usual {
+            registry =
+                register_default_interceptors(registry, &mut media_engine).expect("interceptors");
+        }
+        let builder = RTCPeerConnectionBuilder::new()
+            .with_media_engine(media_engine)
+            .with_interceptor_registry(registry);
+        Self::built(local, builder, now)
+    }
+
+    fn add_video(&mut self) {
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                ssrc: Some(SSRC),
+                ..Default::default()
+            },
+            codec: RTCRtpCodec {
+                mime_type: MIME_TYPE_VP8.to_owned(),
+                clock_rate: 90_000,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let track = MediaStreamTrack::new(
+            "bench".to_owned(),
+            "video".to_owned(),
+            "video".to_owned(),
+            RtpCodecKind::Video,
+            vec![encoding],
+        );
+        self.sender = Some(self.connection.add_track(track).expect("a sender"));
+    }
+
+    fn payload(bytes: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(bytes)
+    }
+
+    fn write(&mut self, now: Instant, number: u64, timestamp: u32, payload: &Bytes) {
+        let mut packet = Packet::default();
+        packet.header.version = 2;
+        packet.header.payload_type = VP8;
+        packet.header.ssrc = SSRC;
+        packet.header.sequence_number = number as u16;
+        packet.header.timestamp = timestamp;
+        packet.payload = payload.clone();
+        let id = self.sender.expect("there is a track");
+        let mut sender = self.connection.rtp_sender(id).expect("a sender");
+        sender.write_rtp(now, packet).expect("a packet is sent");
+    }
+
+    fn forward(&mut self, now: Instant, _from: &Self, packet: &Packet) {
+        let header = &packet.header;
+        // Header extensions are negotiated anew on each connection.
+        let number = header.sequence_number.into();
+        self.write(now, number, header.timestamp, &packet.payload);
+    }
+
+    fn take(&mut self, packets: &mut Vec<Packet>) {
+        while let Some(tagged) = self.connection.poll_read() {
+            if let RTCMessage::RtpPacket(_, packet) = tagged.message {
+                packets.push(packet);
+            }
+        }
+    }
+}
+
+/// Payload type of VP8.
+const VP8: u8 = 96;
+const SSRC: u32 = 0x1234_5678;

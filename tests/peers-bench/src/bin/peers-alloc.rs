@@ -4,6 +4,7 @@ use std::alloc::System;
 use std::path::PathBuf;
 
 use clap::Parser;
+use peers_bench::media::{self, Care};
 use peers_bench::report::Report;
 use peers_bench::{each_stack, jobs};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -51,6 +52,13 @@ fn main() -> std::io::Result<()> {
             allocations
         )),
     );
+    for (care, words) in [(Care::Usual, "usual interceptors"), (Care::Bare, "bare")] {
+        report.measure(
+            &format!("allocations per 1,200-byte RTP packet, {words}"),
+            "count",
+            each_stack!(|C, _share| media::allocations::<C>(care, 50_000, allocations)),
+        );
+    }
     for seconds in [0, 10, 60] {
         report.measure(
             &format!("heap per peer, {seconds} s idle"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use peers_bench::media::{self, Care};
 use peers_bench::report::{Report, median};
 use peers_bench::{each_stack, jobs, sockets};
 
@@ -36,6 +37,18 @@ fn main() -> std::io::Result<()> {
             &format!("64-byte messages, {window} on the way"),
             "M/CPU-s",
             each_stack!(|C, share| jobs::small::<C>(10_000 * share * share * share, window)),
+        );
+    }
+    for (care, words) in [(Care::Usual, "usual interceptors"), (Care::Bare, "bare")] {
+        report.measure(
+            &format!("1,200-byte RTP packets, one to one, {words}"),
+            "M/CPU-s",
+            each_stack!(|C, share| media::direct::<C>(care, 100_000 * share)),
+        );
+        report.measure(
+            &format!("1,200-byte RTP packets, relayed one to 50, {words}"),
+            "M out/CPU-s",
+            each_stack!(|C, share| media::relay::<C>(care, 4_000 * share)),
         );
     }
     report.measure(

@@ -71,9 +71,8 @@ fn main() -> std::io::Result<()> {
                 .expect("no panic")
         })
     };
-    let rustrtc = || {
-        runtime().block_on(async { tokio::spawn(rustrtc_bulk(256)).await.expect("no panic") })
-    };
+    let rustrtc =
+        || runtime().block_on(async { tokio::spawn(rustrtc_bulk(256)).await.expect("no panic") });
     let rtc = || {
         let (bytes, cpu, wall) = peers_bench::sockets::bulk::<WebrtcRs>(128);
         figures(bytes, cpu, wall)
@@ -86,7 +85,10 @@ fn main() -> std::io::Result<()> {
         ("rustrtc", Box::new(rustrtc)),
     ];
     report.measure_two(
-        ["bulk over loopback UDP, CPU", "bulk over loopback UDP, rate"],
+        [
+            "bulk over loopback UDP, CPU",
+            "bulk over loopback UDP, rate",
+        ],
         ["CPU-s/GB", "MB/s"],
         both,
     );
