@@ -126,8 +126,10 @@ impl Media {
         &self,
         id: RTCRtpTransceiverId,
         rid: Option<String>,
-        mut samples: Samples,
+        samples: Samples,
     ) -> Result<(), Failure> {
+        // Nobody watches: what is repaired late is repaired, where a busy machine makes the peer wait.
+        let mut samples = samples.with_max_delay(Duration::from_secs(2));
         let mut size = None;
         let mut has_begun = false;
         while let Some(sample) = samples.next().await {
