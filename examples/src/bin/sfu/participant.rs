@@ -83,8 +83,8 @@ struct Participant {
     outgoing: mpsc::Sender<ToPage>,
     /// What it watches, by what is published.
     views: BTreeMap<u32, View>,
-    /// An offer of ours has not been answered.
-    is_offering: bool,
+    /// The browser's first offer has not come, or one of ours has not been answered.
+    is_negotiating: bool,
     /// What reaches the browser, as it estimates, in bit/s.
     limit: Option<u64>,
 }
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         connection,
         outgoing,
         views: BTreeMap::new(),
-        is_offering: false,
+        is_negotiating: true,
         limit: None,
     };
     let result = participant.stay(&mut incoming).await;
@@ -137,7 +137,7 @@ impl Participant {
                     Some(message) => self.on_message(message).await?,
                     None => return Ok(()),
                 },
-                _ = published.changed(), if !self.is_offering => {
+                _ = published.changed(), if !self.is_negotiating => {
                     let all = published.borrow_and_update().clone();
                     self.follow(all).await?;
                 }
@@ -160,10 +160,9 @@ impl Participant {
                 if is_offer {
                     self.connection.set_local_description(None)?;
                     self.send_description().await?;
-                } else {
-                    self.is_offering = false;
-                    self.begin_views();
                 }
+                self.is_negotiating = false;
+                self.begin_views();
             }
             FromPage::Layer { mid, choice } => {
                 let is_it = |view: &&mut View| view.transceiver.mid().as_ref() == Some(&mid);
@@ -206,7 +205,7 @@ impl Participant {
             is_changed = true;
         }
         if is_changed {
-            self.is_offering = true;
+            self.is_negotiating = true;
             self.connection.set_local_description(None)?;
             self.send_description().await?;
         }
@@ -216,7 +215,7 @@ impl Participant {
     /// Begins to send what the browser has agreed to see, once there is a way to it: key frames that come
     /// too early would have to be sent again.
     fn begin_views(&mut self) {
-        if self.is_offering
+        if self.is_negotiating
             || self.connection.connection_state() != RTCPeerConnectionState::Connected
         {
             return;
