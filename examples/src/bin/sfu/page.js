@@ -76,7 +76,7 @@ class Session {
       status: ({ tracks }) => tracks.forEach((it) => this.#tileOf(it.mid)?.show(it)),
     }, () => this.#ended());
     await this.#signal.opened();
-    this.#signal.send({ type: "join", name });
+    this.#signal.send({ type: "join", name, sends: true });
 
     this.#camera = await navigator.mediaDevices.getUserMedia({
       audio: true,

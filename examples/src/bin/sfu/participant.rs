@@ -1,6 +1,6 @@
 //! One browser: negotiation, what it sees, and which layer of it.
 //!
-//! The browser makes the first offer, for what it publishes. All later ones are made here, one at a
+//! A browser makes the first offer, for what it publishes. All others are made here, one at a
 //! time, when something to watch comes or goes, so that offers never meet.
 
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ use crate::room::{ParticipantId, Room};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum FromPage {
-    /// The first message.
-    Join { name: String },
+    /// The first message. Who sends something makes the first offer, who only watches makes none.
+    Join { name: String, sends: bool },
     /// The first offer, or an answer.
     Description { description: RTCSessionDescription },
     /// The layer that it wants of a track.
@@ -104,7 +104,7 @@ pub(crate) async fn run(
     mut incoming: mpsc::Receiver<FromPage>,
     outgoing: mpsc::Sender<ToPage>,
 ) -> Result<(), Error> {
-    let Some(FromPage::Join { name }) = incoming.recv().await else {
+    let Some(FromPage::Join { name, sends }) = incoming.recv().await else {
         return Ok(());
     };
     let (id, connection) = room.enter()?;
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         connection,
         outgoing,
         views: BTreeMap::new(),
-        is_negotiating: true,
+        is_negotiating: sends,
         limit: None,
     };
     let result = participant.stay(&mut incoming).await;

@@ -147,9 +147,9 @@ impl Link {
         write(&FromClients::Message { client, message });
     }
 
-    fn join(&self) {
+    fn join(&self, sends: bool) {
         let name = format!("client {}", self.client);
-        self.send(FromPage::Join { name });
+        self.send(FromPage::Join { name, sends });
     }
 }
 
@@ -218,7 +218,7 @@ async fn publish(mut link: Link, run: Arc<Run>) -> Result<PeerConnection, Failur
         .sender();
     connection.set_local_description(None)?;
     let description = connection.gathering_complete().await?;
-    link.join();
+    link.join(true);
     link.send(FromPage::Description { description });
     while let Some(message) = link.incoming.recv().await {
         if let ToPage::Description { description, .. } = message {
@@ -287,7 +287,7 @@ fn frame(bitrate: usize, is_key: bool, picture: usize, time: Duration) -> Bytes 
 
 async fn watch_room(mut link: Link, run: Arc<Run>) -> Result<Seen, Failure> {
     let connection = connection()?;
-    link.join();
+    link.join(false);
     let (done, mut seen) = oneshot::channel();
     let mut done = Some(done);
     let mut tracks = connection.tracks();
