@@ -284,6 +284,14 @@ fn statistics_tell_of_streams() {
     assert_eq!(outbound["active"], true);
     // Every fifth packet ends a frame.
     assert_eq!(outbound["framesSent"], 100);
+    let seen = serde_json::to_value(sim.b.connection.get_stats(StatsSelector::None)).unwrap();
+    let received = seen.as_object().unwrap().values();
+    let received: Vec<_> = received
+        .filter(|it| it["type"] == "inbound-rtp" && it["kind"] == "video")
+        .map(|it| &it["framesReceived"])
+        .collect();
+    // However often a packet came.
+    assert_eq!(received, [100]);
     let repeated = outbound["retransmittedPacketsSent"].as_u64().unwrap();
     assert!(repeated > 20, "{repeated}");
     assert_eq!(outbound["packetsSent"], 500 + repeated);

@@ -378,6 +378,13 @@ impl Chain {
                 return None;
             }
         }
+        // Here, where what came before has been left out.
+        if incoming.deliver
+            && incoming.packet.header.marker
+            && let Some(stream) = cx.session.remote.get_mut(incoming.stream)
+        {
+            stream.stats.markers_received += 1;
+        }
         incoming.deliver.then_some(incoming)
     }
 

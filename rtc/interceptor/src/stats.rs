@@ -62,6 +62,8 @@ pub struct RemoteStats {
     pub retransmitted_packets_received: u64,
     /// Bytes of payload of those.
     pub retransmitted_bytes_received: u64,
+    /// Packets with the marker bit, each counted once: frames, where the stream is video.
+    pub markers_received: u64,
     /// Packets that were received before and not delivered again.
     pub duplicate_packets: u64,
     /// Packets lost, as the receiver reports say: repaired ones too, less duplicates.

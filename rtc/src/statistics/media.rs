@@ -115,6 +115,9 @@ pub struct RTCInboundRtpStreamStats {
     /// The source of retransmissions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtx_ssrc: Option<u32>,
+    /// Frames whose last packet was received; video alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames_received: Option<u64>,
     /// NACK packets sent.
     pub nack_count: u64,
     /// PLI packets sent; video alone.
@@ -394,6 +397,7 @@ impl RTCPeerConnection {
             retransmitted_packets_received: stats.retransmitted_packets_received,
             retransmitted_bytes_received: stats.retransmitted_bytes_received,
             rtx_ssrc: source.rtx(),
+            frames_received: of_video(stats.markers_received),
             nack_count: stats.nack_count,
             pli_count: of_video(stats.pli_count),
             fir_count: of_video(stats.fir_count),
